@@ -1,0 +1,1 @@
+"""Configuration dataclasses and their legacy dictionary form."""

@@ -1,0 +1,333 @@
+"""Configuration dataclasses of both backends (standard library only).
+
+Constructors never validate: the client builds configurations in steps (``N=0`` first, the
+detector size later), pickles them and mutates them. :func:`validate_model_config`,
+:func:`validate_training_config` and :func:`validate_inference_config` are called at the doors
+(training, inference, command lines) and raise ``ValueError`` naming field, value and what is
+allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ptycho.config.execution import PyTorchExecutionConfig
+
+__all__ = [
+    "KEY_MAPPINGS",
+    "SUPPORTED_N",
+    "InferenceConfig",
+    "ModelConfig",
+    "PyTorchExecutionConfig",
+    "TrainingConfig",
+    "dataclass_to_legacy_dict",
+    "load_yaml_config",
+    "update_legacy_dict",
+    "validate_inference_config",
+    "validate_model_config",
+    "validate_training_config",
+]
+
+#: Patch sides with a network (``ptycho.core.weights.encoder_filters`` gives the rule).
+SUPPORTED_N = (32, 64, 128, 256)
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "model_type": ("pinn", "supervised"),
+    "architecture": ("cnn",),
+    "amp_activation": ("sigmoid", "swish", "softplus", "relu"),
+    "backend": ("tensorflow", "pytorch"),
+    "gradient_clip_algorithm": ("norm", "value"),
+    "optimizer": ("adam",),
+    "scheduler": ("Default", "Exponential", "WarmupCosine", "ReduceLROnPlateau"),
+    "measurement_domain": ("auto", "amplitude", "counts"),
+}
+
+
+@dataclass
+class ModelConfig:
+    """What the network and the physics around it look like.
+
+    ``N`` is the side of a diffraction pattern in pixels and may be 0 until the data is known.
+    ``gridsize**2`` neighbouring positions form a group, seen as channels. ``probe_scale`` sets
+    the gauge between probe and object (``ptycho.core.scaling.normalise_probe``).
+    ``gaussian_smoothing_sigma`` (pixels) blurs the exit wave.
+    """
+
+    N: int = 64
+    gridsize: int = 1
+    n_filters_scale: int = 2
+    model_type: Literal["pinn", "supervised"] = "pinn"
+    architecture: Literal["cnn"] = "cnn"
+    amp_activation: Literal["sigmoid", "swish", "softplus", "relu"] = "sigmoid"
+    object_big: bool = True
+    probe_big: bool = True
+    probe_mask: bool = False
+    pad_object: bool = True
+    probe_scale: float = 4.0
+    gaussian_smoothing_sigma: float = 0.0
+
+
+@dataclass
+class TrainingConfig:
+    """One training run.
+
+    ``n_groups`` is the number of groups drawn from the scan (512 unless given; ``n_images`` is
+    its deprecated name). ``nphotons`` is the mean number of photons per pattern that sets the
+    intensity scale. ``seed`` fixes initial weights, grouping, validation split and epoch order.
+    """
+
+    model: ModelConfig
+    train_data_file: Path | None = None
+    test_data_file: Path | None = None
+    batch_size: int = 16
+    nepochs: int = 50
+    mae_weight: float = 0.0
+    nll_weight: float = 1.0
+    realspace_mae_weight: float = 0.0
+    realspace_weight: float = 0.0
+    nphotons: float = 1e9
+    n_groups: int | None = None
+    n_images: int | None = None
+    n_subsample: int | None = None
+    subsample_seed: int | None = None
+    neighbor_count: int = 4
+    enable_oversampling: bool = False
+    neighbor_pool_size: int | None = None
+    positions_provided: bool = True
+    probe_trainable: bool = False
+    intensity_scale_trainable: bool = True
+    output_dir: Path = field(default_factory=lambda: Path("training_outputs"))
+    sequential_sampling: bool = False
+    backend: Literal["tensorflow", "pytorch"] = "tensorflow"
+    seed: int = 42
+    validation_fraction: float = 0.05
+    learning_rate: float = 1e-3
+    optimizer: Literal["adam"] = "adam"
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: Literal["norm", "value"] = "norm"
+    scheduler: Literal["Default", "Exponential", "WarmupCosine", "ReduceLROnPlateau"] = "Default"
+    lr_warmup_epochs: int = 0
+    lr_min_ratio: float = 0.1
+    plateau_factor: float = 0.5
+    plateau_patience: int = 2
+    plateau_min_lr: float = 5e-5
+    plateau_threshold: float = 0.0
+    measurement_domain: Literal["auto", "amplitude", "counts"] = "auto"
+
+    def __post_init__(self) -> None:
+        _adopt_n_images(self)
+        if self.n_groups is None:
+            self.n_groups = 512
+
+
+@dataclass
+class InferenceConfig:
+    """One reconstruction with a trained bundle; ``n_groups=None`` means every scan position."""
+
+    model: ModelConfig
+    model_path: Path
+    test_data_file: Path
+    n_groups: int | None = None
+    n_images: int | None = None
+    n_subsample: int | None = None
+    subsample_seed: int | None = None
+    neighbor_count: int = 4
+    enable_oversampling: bool = False
+    neighbor_pool_size: int | None = None
+    debug: bool = False
+    output_dir: Path = field(default_factory=lambda: Path("inference_outputs"))
+    backend: Literal["tensorflow", "pytorch"] = "tensorflow"
+    seed: int = 42
+    measurement_domain: Literal["auto", "amplitude", "counts"] = "auto"
+
+    def __post_init__(self) -> None:
+        _adopt_n_images(self)
+
+
+def _adopt_n_images(config: TrainingConfig | InferenceConfig) -> None:
+    if config.n_images is not None and config.n_groups is None:
+        warnings.warn("n_images is deprecated: use n_groups", DeprecationWarning, stacklevel=4)
+        config.n_groups = config.n_images
+
+
+# --------------------------------------------------------------------------- legacy dictionary
+
+#: Dataclass field -> key in ``params.cfg`` where the two differ.
+KEY_MAPPINGS: dict[str, str] = {
+    "object_big": "object.big",
+    "probe_big": "probe.big",
+    "probe_mask": "probe.mask",
+    "probe_trainable": "probe.trainable",
+    "intensity_scale_trainable": "intensity_scale.trainable",
+    "positions_provided": "positions.provided",
+    "output_dir": "output_prefix",
+    "train_data_file": "train_data_file_path",
+    "test_data_file": "test_data_file_path",
+    "seed": "npseed",
+}
+
+
+def dataclass_to_legacy_dict(obj: Any) -> dict[str, Any]:
+    """Return the flat legacy dictionary of a configuration dataclass.
+
+    The nested ``model`` is merged in, names follow :data:`KEY_MAPPINGS`, paths become strings;
+    ``None`` values are kept.
+    """
+    flat: dict[str, Any] = {f.name: getattr(obj, f.name) for f in dataclasses.fields(obj)}
+    model = flat.pop("model", None)
+    if model is not None:
+        flat.update({f.name: getattr(model, f.name) for f in dataclasses.fields(model)})
+    return {
+        KEY_MAPPINGS.get(name, name): str(value) if isinstance(value, Path) else value
+        for name, value in flat.items()
+    }
+
+
+def update_legacy_dict(cfg: MutableMapping[str, Any], obj: Any) -> None:
+    """Write a configuration into ``cfg`` (normally ``ptycho.params.cfg``).
+
+    ``None`` means "not set here" and leaves an existing entry alone.
+    """
+    cfg.update({k: v for k, v in dataclass_to_legacy_dict(obj).items() if v is not None})
+
+
+# --------------------------------------------------------------------------- validation
+
+
+def _require(ok: bool, config: Any, name: str, allowed: str) -> None:
+    if not ok:
+        value = getattr(config, name)
+        raise ValueError(f"{type(config).__name__}.{name} is {value!r}; allowed: {allowed}")
+
+
+def _check_choices(config: Any) -> None:
+    for f in dataclasses.fields(config):
+        if f.name in _CHOICES:
+            allowed = _CHOICES[f.name]
+            _require(getattr(config, f.name) in allowed, config, f.name, f"one of {allowed}")
+
+
+def _is_int(value: Any) -> bool:
+    # NumPy integers come from array shapes; bool is an int that nobody means.
+    return not isinstance(value, bool) and hasattr(value, "__index__")
+
+
+def _is_real(value: Any) -> bool:
+    try:
+        return not isinstance(value, (bool, str)) and math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def _check_int(config: Any, name: str, minimum: int, optional: bool = False) -> None:
+    value = getattr(config, name)
+    ok = (value is None and optional) or (_is_int(value) and value >= minimum)
+    _require(ok, config, name, f"an integer >= {minimum}" + (" or None" if optional else ""))
+
+
+def _check_real(config: Any, name: str, low: float, high: float, low_open: bool = False) -> None:
+    value = getattr(config, name)
+    ok = _is_real(value) and (low < value if low_open else low <= value) and value <= high
+    opening = "(" if low_open else "["
+    _require(ok, config, name, f"a finite number in {opening}{low}, {high}]")
+
+
+def _check_bools(config: Any) -> None:
+    for f in dataclasses.fields(config):
+        if f.type == "bool":
+            _require(isinstance(getattr(config, f.name), bool), config, f.name, "True or False")
+
+
+def validate_model_config(config: ModelConfig) -> None:
+    """Raise ``ValueError`` unless a network can be built from ``config``."""
+    _require(_is_int(config.N) and config.N in SUPPORTED_N, config, "N", f"one of {SUPPORTED_N}")
+    _require(
+        _is_int(config.gridsize) and 1 <= config.gridsize <= 5, config, "gridsize", "1 to 5"
+    )
+    _check_int(config, "n_filters_scale", 1)
+    _check_choices(config)
+    _check_bools(config)
+    _check_real(config, "probe_scale", 0.0, math.inf, low_open=True)
+    _check_real(config, "gaussian_smoothing_sigma", 0.0, math.inf)
+
+
+def _check_sampling(config: TrainingConfig | InferenceConfig) -> None:
+    for name in ("n_groups", "n_images", "n_subsample", "neighbor_pool_size"):
+        _check_int(config, name, 1, optional=True)
+    _check_int(config, "neighbor_count", 1)
+    _check_int(config, "subsample_seed", 0, optional=True)
+    _check_int(config, "seed", 0)
+    _check_choices(config)
+    _check_bools(config)
+
+
+def validate_training_config(config: TrainingConfig) -> None:
+    """Raise ``ValueError`` unless ``config`` (and its model) describes a possible training."""
+    validate_model_config(config.model)
+    _check_sampling(config)
+    _check_int(config, "batch_size", 1)
+    _check_int(config, "nepochs", 1)
+    for name in ("mae_weight", "nll_weight", "realspace_mae_weight", "realspace_weight"):
+        _check_real(config, name, 0.0, 1.0)
+    if config.model.model_type == "pinn" and not (config.mae_weight or config.nll_weight):
+        raise ValueError(
+            "TrainingConfig.mae_weight and nll_weight are both 0: a 'pinn' model has nothing to "
+            "fit; set one of them above 0"
+        )
+    _check_real(config, "nphotons", 0.0, math.inf, low_open=True)
+    _check_real(config, "validation_fraction", 0.0, 0.5)
+    _check_real(config, "learning_rate", 0.0, math.inf, low_open=True)
+    _check_real(config, "adam_beta1", 0.0, 1.0)
+    _check_real(config, "adam_beta2", 0.0, 1.0)
+    if config.gradient_clip_val is not None:
+        _check_real(config, "gradient_clip_val", 0.0, math.inf, low_open=True)
+    _check_int(config, "lr_warmup_epochs", 0)
+    _check_real(config, "lr_min_ratio", 0.0, 1.0)
+    _check_real(config, "plateau_factor", 0.0, 1.0, low_open=True)
+    _check_int(config, "plateau_patience", 0)
+    _check_real(config, "plateau_min_lr", 0.0, math.inf)
+    _check_real(config, "plateau_threshold", 0.0, math.inf)
+
+
+def validate_inference_config(config: InferenceConfig) -> None:
+    """Raise unless ``config`` points at an existing bundle and data file.
+
+    ``ValueError`` for a bad field, ``FileNotFoundError`` for a missing path. The model part is
+    not checked: the bundle's own configuration wins.
+    """
+    _check_sampling(config)
+    for name in ("model_path", "test_data_file"):
+        path = Path(getattr(config, name))
+        if not path.exists():
+            raise FileNotFoundError(f"InferenceConfig.{name}: no such file or directory: {path}")
+
+
+# --------------------------------------------------------------------------- YAML
+
+
+def load_yaml_config(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping of configuration fields; an empty file is an empty mapping.
+
+    Raises ``FileNotFoundError``, or ``ValueError`` naming the file where it is not a mapping.
+    """
+    import yaml  # kept out of the import of this module
+
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"configuration file not found: {path}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not readable as YAML: {error}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: expected a mapping of fields, got {type(data).__name__}")
+    return data

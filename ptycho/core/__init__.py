@@ -1,0 +1,1 @@
+"""NumPy ground floor of both backends: no TensorFlow, no torch."""

@@ -1,0 +1,80 @@
+"""Units and scales: counts and amplitudes, normalisation, intensity scale, probe gauge.
+
+The networks work on normalised amplitude ``X = factor * sqrt(counts)``; the factor makes the
+mean energy of a pattern (N/2)**2 and is computed once, from the training data, and stored with
+the model so that any subset is scaled like the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Domain = Literal["amplitude", "counts"]
+
+#: Added to predicted intensity in normalised units: a dark floor that keeps the square root
+#: differentiable and the Poisson rate positive.
+INTENSITY_FLOOR = 1e-6
+
+
+def resolve_domain(dtype: np.dtype[Any], declared: str = "auto") -> Domain:
+    """Return the measurement domain: as declared, else counts for integers, else amplitude."""
+    if declared == "auto":
+        return "counts" if np.issubdtype(dtype, np.integer) else "amplitude"
+    if declared not in ("amplitude", "counts"):
+        raise ValueError(
+            f"measurement domain is {declared!r}; allowed: 'auto', 'amplitude', 'counts'"
+        )
+    return declared  # type: ignore[return-value]
+
+
+def to_amplitude(diffraction: NDArray[Any], domain: Domain) -> NDArray[np.float32]:
+    """Return diffraction amplitude, float32, same shape; the only place that takes the root."""
+    if domain == "counts":
+        return np.sqrt(diffraction, dtype=np.float32 if diffraction.itemsize < 4 else None).astype(
+            np.float32, copy=False
+        )
+    return diffraction.astype(np.float32, copy=False)
+
+
+def normalisation_factor(amplitude: NDArray[np.float32]) -> float:
+    """Return ``sqrt((N/2)**2 / mean_i sum A_i**2)`` for amplitudes (n, N, N).
+
+    Raises ``ValueError`` if all patterns are empty.
+    """
+    n, N = amplitude.shape[0], amplitude.shape[-1]
+    energy = math.fsum(float(np.vdot(a, a)) for a in amplitude.astype(np.float64, copy=False)) / n
+    if not energy > 0:
+        raise ValueError("every diffraction pattern is empty (all zero): nothing to normalise")
+    return float(np.float32(N / 2 / math.sqrt(energy)))
+
+
+def intensity_scale(nphotons: float, N: int) -> float:
+    """Return ``sqrt(nphotons) / (N/2)``: normalised amplitude times it is sqrt(photons)."""
+    return math.sqrt(nphotons) / (N / 2)
+
+
+def normalise_probe(probe: NDArray[Any], probe_scale: float) -> NDArray[np.complex64]:
+    """Return the probe in the model's gauge, complex64 (modes, N, N).
+
+    The gauge: a unit object gives patterns of energy ``(8 / probe_scale)**2 * (N/2)**2`` summed
+    over incoherent modes. At the default ``probe_scale=4`` the data's energy is met by an object
+    amplitude of 1/2, the middle of the sigmoid's range.
+
+    Raises ``ValueError`` for a probe that is not (N, N) or (modes, N, N), not finite, or empty.
+    """
+    modes = np.asarray(probe)
+    if modes.ndim == 2:
+        modes = modes[None]
+    if modes.ndim != 3 or modes.shape[-1] != modes.shape[-2] or 0 in modes.shape:
+        raise ValueError(f"probe has shape {np.shape(probe)}; expected (N, N) or (modes, N, N)")
+    energy = float(np.sum(np.abs(modes.astype(np.complex128)) ** 2))
+    if not math.isfinite(energy):
+        raise ValueError("probe contains NaN or infinity: check probeGuess")
+    if energy == 0:
+        raise ValueError("probe is empty (all zero): check probeGuess")
+    gain = (8.0 / probe_scale) * (modes.shape[-1] / 2) / math.sqrt(energy)
+    return (modes.astype(np.complex128) * gain).astype(np.complex64)

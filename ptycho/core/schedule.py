@@ -1,0 +1,62 @@
+"""Learning rate as a function of the optimiser step, the same in both backends."""
+
+from __future__ import annotations
+
+import math
+
+from ptycho.config.config import TrainingConfig
+
+_EXPONENTIAL_DECAY_PER_EPOCH = 0.95
+_WARMUP_START = 0.1
+
+
+class LearningRateSchedule:
+    """The schedule named by ``TrainingConfig.scheduler``.
+
+    ``Default`` is constant. ``Exponential`` multiplies by 0.95 each epoch. ``WarmupCosine``
+    rises linearly from 0.1 of the rate over ``lr_warmup_epochs``, then falls on a half cosine to
+    ``lr_min_ratio`` of it at the last step. ``ReduceLROnPlateau`` multiplies by
+    ``plateau_factor`` when the monitored loss has not fallen by more than ``plateau_threshold``
+    (relative) for more than ``plateau_patience`` epochs, never below ``plateau_min_lr``.
+    """
+
+    def __init__(self, config: TrainingConfig, steps_per_epoch: int) -> None:
+        self._config = config
+        self._steps_per_epoch = steps_per_epoch
+        self._plateau_rate = config.learning_rate
+        self._best = math.inf
+        self._bad_epochs = 0
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of optimiser step ``step`` (from 0)."""
+        config = self._config
+        base = config.learning_rate
+        if config.scheduler == "Exponential":
+            return base * _EXPONENTIAL_DECAY_PER_EPOCH ** (step // self._steps_per_epoch)
+        if config.scheduler == "WarmupCosine":
+            return base * self._warmup_cosine(step)
+        if config.scheduler == "ReduceLROnPlateau":
+            return self._plateau_rate
+        return base
+
+    def end_epoch(self, monitored_loss: float) -> None:
+        """Tell the schedule the epoch's monitored loss (validation if there is one)."""
+        config = self._config
+        if monitored_loss < self._best * (1 - config.plateau_threshold):
+            self._best, self._bad_epochs = monitored_loss, 0
+            return
+        self._bad_epochs += 1
+        if self._bad_epochs > config.plateau_patience:
+            lowered = self._plateau_rate * config.plateau_factor
+            self._plateau_rate = max(lowered, min(config.plateau_min_lr, self._plateau_rate))
+            self._bad_epochs = 0
+
+    def _warmup_cosine(self, step: int) -> float:
+        config = self._config
+        warmup = config.lr_warmup_epochs * self._steps_per_epoch
+        if step < warmup:
+            return _WARMUP_START + (1 - _WARMUP_START) * (step + 1) / warmup
+        remaining = max(1, config.nepochs * self._steps_per_epoch - warmup - 1)
+        progress = min(1.0, (step - warmup) / remaining)
+        floor = config.lr_min_ratio
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
