@@ -1,0 +1,1 @@
+"""Workflows: the doors through which trainings and reconstructions are run."""
