@@ -1,0 +1,144 @@
+"""What a training run does before and between its gradient steps, the same in both backends."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.config.config import (
+    KEY_MAPPINGS,
+    ModelConfig,
+    TrainingConfig,
+    dataclass_to_legacy_dict,
+)
+from ptycho.core.container import PtychoDataContainer
+from ptycho.core.sampling import IndexArray, batches, epoch_order, split_indices
+from ptycho.core.scaling import intensity_scale
+from ptycho.core.weights import Weights, check_weights, initial_weights
+
+__all__ = ["TrainedModel", "TrainingPlan", "check_loss", "plan_training", "training_params"]
+
+#: Legacy keys that say where one run's files were; a model does not remember them.
+_PLACES = frozenset(
+    KEY_MAPPINGS[name] for name in ("output_dir", "train_data_file", "test_data_file")
+)
+
+
+@dataclass
+class TrainedModel:
+    """The outcome of a training run, in terms that either backend understands.
+
+    ``weights`` are canonical; ``intensity_scale`` is s0, by which normalised amplitude is
+    multiplied before it enters the network, and ``normalisation`` the factor that made the
+    training amplitude X. ``params`` is the legacy snapshot that goes into the bundle. ``history``
+    has one list entry per epoch, ``step_losses`` one per optimiser step. ``native`` is the
+    backend's own model object.
+    """
+
+    backend: str
+    config: ModelConfig
+    weights: Weights
+    intensity_scale: float
+    normalisation: float
+    params: dict[str, Any]
+    history: dict[str, list[float]]
+    step_losses: list[float]
+    seconds: float
+    native: Any = field(repr=False, default=None)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Which groups are trained on in which order, and what the model starts from."""
+
+    intensity_scale: float
+    weights: Weights
+    training: IndexArray
+    validation: IndexArray
+    batch_size: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch; the last one may be smaller than the others."""
+        return math.ceil(len(self.training) / self.batch_size)
+
+    def epoch(self, epoch: int) -> list[IndexArray]:
+        """Return the batches of ``epoch`` (from 0) as indices of groups."""
+        order = self.training[epoch_order(len(self.training), self.seed, epoch)]
+        return batches(order, self.batch_size)
+
+    def validation_batches(self) -> list[IndexArray]:
+        """Return the validation batches as indices of groups; empty if there is no validation."""
+        return batches(self.validation, self.batch_size)
+
+
+def plan_training(
+    container: PtychoDataContainer, config: TrainingConfig, weights: Weights | None = None
+) -> TrainingPlan:
+    """Return the plan of a training run; ``weights`` default to the seeded initial ones.
+
+    Raises ``ValueError`` if the data does not fit the model, if there is no probe, if labels are
+    needed and missing, or if given ``weights`` are not those of this network.
+    """
+    model = config.model
+    check_fits(container, model, "training data")
+    needs_labels = model.model_type == "supervised" or (
+        config.realspace_weight * config.realspace_mae_weight > 0
+    )
+    if needs_labels and not container.has_labels:
+        raise ValueError(
+            f"model_type={model.model_type!r} with realspace_weight={config.realspace_weight} "
+            "and realspace_mae_weight="
+            f"{config.realspace_mae_weight} compares with object patches, and the training data "
+            "has none: give RawData an objectGuess or Y, or train a 'pinn' model with "
+            "realspace_weight=0"
+        )
+    scale = intensity_scale(config.nphotons, model.N)
+    if weights is None:
+        if container.probe is None:
+            raise ValueError("the training data has no probe: give RawData a probeGuess")
+        weights = initial_weights(model, config.seed, container.probe, scale)
+    check_weights(weights, model)
+    training, validation = split_indices(len(container), config.validation_fraction, config.seed)
+    return TrainingPlan(scale, weights, training, validation, config.batch_size, config.seed)
+
+
+def check_fits(container: PtychoDataContainer, model: ModelConfig, what: str) -> None:
+    """Raise ``ValueError`` unless ``container`` has the model's patch side and group size."""
+    if container.N != model.N:
+        raise ValueError(
+            f"the {what} has {container.N} x {container.N} patterns but the model is configured "
+            f"for N={model.N}: set ModelConfig.N={container.N} or crop the patterns"
+        )
+    if container.gridsize != model.gridsize:
+        raise ValueError(
+            f"the {what} is grouped for gridsize {container.gridsize} but the model is configured "
+            f"for gridsize {model.gridsize}: group it again"
+        )
+
+
+def check_loss(loss: float, epoch: int, step: int) -> None:
+    """Raise ``RuntimeError`` if ``loss`` is NaN or infinite; ``epoch`` and ``step`` from 0."""
+    if not math.isfinite(loss):
+        raise RuntimeError(
+            f"the loss became {loss} in epoch {epoch + 1}, step {step + 1}: training stopped. "
+            "Lower learning_rate, set gradient_clip_val (1.0, say), and check the diffraction "
+            "data for NaN and infinity"
+        )
+
+
+def training_params(config: TrainingConfig) -> dict[str, Any]:
+    """Return the legacy snapshot of ``config`` for a bundle: plain values, no paths."""
+    flat = dataclass_to_legacy_dict(config)
+    return {key: value for key, value in flat.items() if value is not None and key not in _PLACES}
+
+
+def probe_of(weights: Weights) -> NDArray[np.complex64]:
+    """Return the model's probe, complex64 (modes, N, N), from canonical weights."""
+    planes = weights["probe"]
+    return (planes[..., 0] + 1j * planes[..., 1]).astype(np.complex64)
