@@ -1,0 +1,1 @@
+"""The demo: both backends train on one scan, are reloaded, scored, judged and reported."""

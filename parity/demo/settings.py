@@ -1,0 +1,56 @@
+"""Which training the demo runs on a scan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.raw_data import RawData
+
+#: Trained and compared in this order.
+BACKENDS = ("tensorflow", "pytorch")
+
+#: Epochs per backend unless asked otherwise.
+DEFAULT_EPOCHS = 15
+
+#: Probe energy that must lie in the central N/2 square for the padded decoder to suffice.
+_CONFINED_ENERGY = 0.97
+
+
+def confined_energy(probe: NDArray[Any]) -> float:
+    """Return the share of the probe's energy (modes, N, N) inside its central N/2 square."""
+    intensity = np.abs(np.atleast_3d(probe.T).T) ** 2
+    N = intensity.shape[-1]
+    centre = slice(N // 4, N - N // 4)
+    return float(intensity[..., centre, centre].sum() / intensity.sum())
+
+
+def training_fields(raw: RawData, epochs: int, seed: int, gridsize: int) -> dict[str, Any]:
+    """Return the fields of the demo's training configuration, as JSON-ready values.
+
+    Amplitude loss, a small network (``n_filters_scale=1``) and a cosine learning rate: see
+    ``docs/first_light.md`` for what was tried. A probe that reaches beyond the central N/2
+    square needs the decoder that fills the whole patch (``pad_object=False``).
+    """
+    return {
+        "model": {
+            "N": int(raw.diff3d.shape[-1]),
+            "gridsize": gridsize,
+            "n_filters_scale": 1,
+            "pad_object": confined_energy(raw.probeGuess) >= _CONFINED_ENERGY,
+            "probe_big": False,
+        },
+        "batch_size": 8,
+        "nepochs": epochs,
+        "mae_weight": 1.0,
+        "nll_weight": 0.0,
+        "n_groups": len(raw),
+        "scheduler": "WarmupCosine",
+        "lr_warmup_epochs": 0,
+        "lr_min_ratio": 0.02,
+        "intensity_scale_trainable": False,
+        "validation_fraction": 0.05,
+        "seed": seed,
+    }

@@ -1,0 +1,1 @@
+"""The specification as data: markdown text to typed records; imports no framework."""
