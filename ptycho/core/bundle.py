@@ -1,0 +1,356 @@
+"""A saved model, ``wts.h5.zip``: what it holds, and how it is written and read by both backends.
+
+``manifest.dill`` and ``manifest.json`` name the two models, the format version, the backend that
+wrote them, and the SHA-256 of every other member. Each model directory holds the backend's own
+file (``model.keras`` or ``model.ckpt``), ``model.h5`` with the canonical weights, and
+``params.dill``/``params.json``, the configuration snapshot. Reading needs ``model.h5`` and the
+snapshot only, so either backend reads what the other wrote, and runs no code from the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptycho.config.config import (
+    KEY_MAPPINGS,
+    ModelConfig,
+    dataclass_to_legacy_dict,
+    validate_model_config,
+)
+from ptycho.core import safe_pickle
+from ptycho.core.archive import (
+    ARCHIVE_NAME,
+    ArchiveError,
+    BadManifest,
+    BadParams,
+    BadWeights,
+    ChecksumMismatch,
+    MissingMember,
+    UnknownBackend,
+    UnsupportedVersion,
+    check_name,
+    read_archive,
+    read_unpacked,
+    write_archive,
+)
+from ptycho.core.weights import Weights, check_weights
+from ptycho.core.weights_file import FORMAT_VERSION, WeightsFile, dump_weights, load_weights
+
+MODELS = ("autoencoder", "diffraction_to_obj")
+BACKENDS = ("tensorflow", "pytorch")
+
+_MANIFESTS = ("manifest.dill", "manifest.json")
+_REQUIRED = ("model.h5", "params.dill", "params.json")
+_NESTED_PATTERNS = (f"*/{ARCHIVE_NAME}", f"*/*/{ARCHIVE_NAME}")
+
+
+@dataclass(eq=False)
+class Bundle:
+    """A trained model without its framework.
+
+    ``weights`` has the canonical names of ``ptycho.core.weights``; ``intensity_scale`` and
+    ``normalisation`` are those of the training data; ``params`` is a snapshot of the legacy
+    dictionary, in which a bundle that was read also has every model field and the scale.
+    """
+
+    backend: str
+    config: ModelConfig
+    weights: Weights
+    intensity_scale: float
+    normalisation: float
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def model_params(self) -> dict[str, Any]:
+        """Return the part of ``params`` that describes the model, not the run that trained it."""
+        return {
+            **dataclass_to_legacy_dict(self.config),
+            "intensity_scale": self.intensity_scale,
+        }
+
+
+# --------------------------------------------------------------------------- writing
+
+
+def write_bundle(
+    path: str | Path,
+    bundle: Bundle,
+    native: Mapping[str, bytes],
+    *,
+    custom_objects: Sequence[str] = (),
+) -> Path:
+    """Write ``bundle`` and return the file's path; equal input gives equal bytes.
+
+    ``path`` is a directory, made if missing, that gets ``wts.h5.zip``, or a path ending in
+    ``.zip``. ``native`` maps member names such as ``autoencoder/model.keras`` to the backend's own
+    files, ``custom_objects`` names the Keras classes in them (TensorFlow).
+
+    Raises ``ValueError`` naming what cannot be saved, ``OSError`` naming the file where it cannot
+    be written; an existing archive then stays as it was.
+    """
+    _check_bundle(bundle)
+    params = safe_snapshot(bundle)
+    members: dict[str, bytes] = {}
+    for model in MODELS:
+        weights = dict(bundle.weights)
+        if model == "diffraction_to_obj":
+            del weights["probe"]
+        members[f"{model}/model.h5"] = dump_weights(
+            WeightsFile(weights, bundle.backend, bundle.intensity_scale, bundle.normalisation)
+        )
+        members[f"{model}/params.dill"] = safe_pickle.dumps(params, "params")
+        members[f"{model}/params.json"] = _to_json(params)
+        if bundle.backend == "tensorflow":
+            members[f"{model}/custom_objects.dill"] = safe_pickle.dumps(
+                {"names": sorted(custom_objects)}, "custom_objects"
+            )
+    for name, data in native.items():
+        if name in members or name.partition("/")[0] not in MODELS:
+            raise ValueError(f"native file {name!r}: expected a new name below one of {MODELS}")
+        members[name] = bytes(data)
+    return write_archive(path, {**members, **_manifest(bundle.backend, members)})
+
+
+def _check_bundle(bundle: Bundle) -> None:
+    if bundle.backend not in BACKENDS:
+        raise ValueError(f"Bundle.backend is {bundle.backend!r}; allowed: one of {BACKENDS}")
+    validate_model_config(bundle.config)
+    check_weights(bundle.weights, bundle.config)
+
+
+def safe_snapshot(bundle: Bundle) -> dict[str, Any]:
+    """Return the snapshot that is saved: ``bundle.params`` in plain types, sorted by key.
+
+    The model's fields and the intensity scale come from the bundle itself, ``probe`` is left to
+    the weights. Raises ``ValueError`` naming an entry that has no plain form, such as an array.
+    """
+    snapshot = {**bundle.params, **bundle.model_params()}
+    snapshot.pop("probe", None)
+    return {key: _plain(snapshot[key], f"params[{key!r}]") for key in sorted(snapshot)}
+
+
+def _plain(value: Any, where: str) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Path):
+        value = str(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(part, f"{where}[{i}]") for i, part in enumerate(value))
+    if isinstance(value, dict):
+        return {key: _plain(part, f"{where}[{key!r}]") for key, part in value.items()}
+    safe_pickle.check_plain(value, where)
+    return value
+
+
+def _to_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _manifest(backend: str, members: Mapping[str, bytes]) -> dict[str, bytes]:
+    manifest = {
+        "backend": backend,
+        "checksums": {name: hashlib.sha256(members[name]).hexdigest() for name in sorted(members)},
+        "created_by": f"ptychopinn {_version()}",
+        "models": list(MODELS),
+        "version": FORMAT_VERSION,
+    }
+    return {
+        "manifest.dill": safe_pickle.dumps(manifest, "manifest"),
+        "manifest.json": _to_json(manifest),
+    }
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("ptychopinn")
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        return "unknown"
+
+
+# --------------------------------------------------------------------------- reading
+
+
+def read_bundle(path: str | Path) -> Bundle:
+    """Read a saved model of either backend; no code from the file runs.
+
+    ``path`` is the directory holding ``wts.h5.zip``, the archive under any name, or a directory
+    with an unpacked archive (``manifest.dill`` at its root) or one ``wts.h5.zip`` further down.
+
+    Raises ``FileNotFoundError`` saying what was looked for, or an ``ArchiveError`` subclass
+    saying what is wrong, where, and what to do.
+    """
+    place = find_bundle(path)
+    if place.is_dir():
+        members = read_unpacked(place, _MANIFESTS)
+        manifest = _read_manifest(members, place)
+        members.update(read_unpacked(place, manifest["checksums"]))
+    else:
+        members = read_archive(place)
+        manifest = _read_manifest(members, place)
+    _check_members(members, manifest["checksums"], place)
+    params = _read_params(members, place)
+    config = _read_config(params, place)
+    content = _read_weights(members, config, manifest["backend"], place)
+    return Bundle(
+        backend=content.backend,
+        config=config,
+        weights=content.weights,
+        intensity_scale=content.intensity_scale,
+        normalisation=content.normalisation,
+        params=params,
+    )
+
+
+def find_bundle(path: str | Path) -> Path:
+    """Return the archive file, or the directory of an unpacked one, that ``path`` stands for."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no saved model: {path} does not exist")
+    if not path.is_dir():
+        return path
+    if (path / ARCHIVE_NAME).is_file():
+        return path / ARCHIVE_NAME
+    if (path / _MANIFESTS[0]).exists():
+        return path
+    nested = sorted(file for pattern in _NESTED_PATTERNS for file in path.glob(pattern))
+    nested = [file for file in nested if file.is_file()]
+    if len(nested) > 1:
+        found = ", ".join(str(file) for file in nested[:5])
+        raise ArchiveError(f"{path} holds several saved models ({found}); give the path of one")
+    if not nested:
+        raise FileNotFoundError(
+            f"no saved model in {path}: looked for {ARCHIVE_NAME} there and up to two directories "
+            f"down, and for {_MANIFESTS[0]} of an unpacked one"
+        )
+    return nested[0]
+
+
+def _read_manifest(members: Mapping[str, bytes], place: Path) -> dict[str, Any]:
+    manifest = _load(members, "manifest.dill", place)
+    version = manifest.get("version")
+    if version != FORMAT_VERSION:
+        raise UnsupportedVersion(
+            f"{place}: format version {version!r}; this release reads {FORMAT_VERSION!r}, save the "
+            "model with it or use the release that wrote the archive"
+        )
+    backend = manifest.get("backend")
+    if backend not in BACKENDS:
+        raise UnknownBackend(f"{place}: backend {backend!r} is not known; known: {BACKENDS}")
+    if _load(members, "manifest.json", place) != _load_json(_to_json(manifest)):
+        raise BadManifest(f"{place}: manifest.dill and manifest.json disagree; save it again")
+    models, checksums = manifest.get("models"), manifest.get("checksums")
+    if not isinstance(models, list) or not set(MODELS) <= {m for m in models if type(m) is str}:
+        raise BadManifest(f"{place}: manifest lists the models {models!r}; expected {MODELS}")
+    if not isinstance(checksums, dict):
+        raise BadManifest(f"{place}: manifest has no checksums; save the model again")
+    return manifest
+
+
+def _load(members: Mapping[str, bytes], name: str, place: Path) -> dict[str, Any]:
+    if name not in members:
+        raise MissingMember(
+            f"{place}: {name!r} is missing: not a saved model, or an incomplete copy of one"
+        )
+    where = f"{place}: {name}"
+    bad = BadManifest if name in _MANIFESTS else BadParams
+    if name.endswith(".dill"):
+        value = safe_pickle.loads(members[name], where)
+    elif len(members[name]) > 2 * safe_pickle.MAX_BYTES:
+        raise bad(f"{where} has {len(members[name])} bytes; the limit is {2 * safe_pickle.MAX_BYTES}")
+    else:
+        try:
+            value = _load_json(members[name])
+        except (ValueError, RecursionError) as error:
+            raise bad(f"{where} is not readable as JSON ({error}); save it again") from error
+    if not isinstance(value, dict):
+        raise bad(f"{where} holds a {type(value).__name__}; expected a dictionary")
+    return value
+
+
+def _load_json(data: bytes) -> Any:
+    return json.loads(data.decode("utf-8"))
+
+
+def _check_members(
+    members: Mapping[str, bytes], checksums: Mapping[str, Any], place: Path
+) -> None:
+    for name in checksums:
+        check_name(name, place)
+    for name in (f"{model}/{required}" for model in MODELS for required in _REQUIRED):
+        if name not in checksums or name not in members:
+            raise MissingMember(f"{place}: {name!r} is missing; save the model again")
+    for name, expected in checksums.items():
+        if name not in members:
+            raise MissingMember(f"{place}: {name!r} is missing; copy or save the model again")
+        if hashlib.sha256(members[name]).hexdigest() != expected:
+            raise ChecksumMismatch(
+                f"{place}: {name!r} is not what was saved (SHA-256 differs); copy or save the "
+                "model again"
+            )
+    extra = sorted(set(members) - set(checksums) - set(_MANIFESTS))
+    if extra:
+        raise ChecksumMismatch(
+            f"{place}: members that the manifest does not list: {', '.join(extra[:5])}; remove "
+            "them or save the model again"
+        )
+
+
+def _read_params(members: Mapping[str, bytes], place: Path) -> dict[str, Any]:
+    first: dict[str, Any] = {}
+    for model in MODELS:
+        for name in (f"{model}/params.dill", f"{model}/params.json"):
+            params = _load(members, name, place)
+            first = first or params
+            if _to_json(params) != _to_json(first):
+                raise BadParams(
+                    f"{place}: {name} disagrees with {MODELS[0]}/params.dill; save it again"
+                )
+        for name in (f"{model}/custom_objects.dill",):
+            if name in members:
+                _load(members, name, place)
+    return first
+
+
+def _read_config(params: Mapping[str, Any], place: Path) -> ModelConfig:
+    values: dict[str, Any] = {}
+    for f in dataclasses.fields(ModelConfig):
+        key = KEY_MAPPINGS.get(f.name, f.name)
+        if key not in params:
+            raise BadParams(f"{place}: params have no {key!r}; save the model again")
+        values[f.name] = params[key]
+    config = ModelConfig(**values)
+    try:
+        validate_model_config(config)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BadParams(f"{place}: params describe no network: {error}") from error
+    return config
+
+
+def _read_weights(
+    members: Mapping[str, bytes], config: ModelConfig, backend: str, place: Path
+) -> WeightsFile:
+    full, part = (
+        load_weights(members[f"{model}/model.h5"], config, f"{place}: {model}/model.h5")
+        for model in MODELS
+    )
+    if "probe" not in full.weights:
+        raise BadWeights(f"{place}: autoencoder/model.h5: weight 'probe' is missing")
+    for name, value in part.weights.items():
+        if not np.array_equal(value, full.weights[name]):
+            raise BadWeights(f"{place}: the two models disagree on weight {name!r}; save it again")
+    for name in ("intensity_scale", "normalisation", "backend"):
+        if getattr(part, name) != getattr(full, name):
+            raise BadWeights(f"{place}: the two models disagree on {name}; save it again")
+    if full.backend != backend:
+        raise UnknownBackend(
+            f"{place}: the manifest says {backend!r}, model.h5 says {full.backend!r}; save it again"
+        )
+    return full
