@@ -1,0 +1,106 @@
+"""What must hold of a scan's arrays before anything is computed from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.core.scaling import resolve_domain
+
+if TYPE_CHECKING:
+    from ptycho.raw_data import RawData
+
+Array = NDArray[Any]
+
+_COORDINATES = ("xcoords", "ycoords", "xcoords_start", "ycoords_start")
+
+
+def check_scan(raw: RawData) -> None:
+    """Raise ``ValueError`` naming the first array of ``raw`` that makes no scan."""
+    for name in _COORDINATES:
+        _check_coordinates(name, getattr(raw, name), raw.xcoords)
+    n = len(raw.xcoords)
+    if n == 0:
+        raise ValueError("the scan has no positions: xcoords is empty")
+    if raw.scan_index.shape != (n,):
+        raise ValueError(f"scan_index has shape {raw.scan_index.shape}; expected ({n},)")
+    resolve_domain(np.dtype(np.float32), raw.measurement_domain)
+    if raw.diff3d is not None:
+        _check_patterns(raw.diff3d, n)
+    if raw.probeGuess is not None:
+        _check_probe(raw.probeGuess)
+    if raw.objectGuess is not None and raw.objectGuess.ndim != 2:
+        raise ValueError(f"objectGuess has shape {raw.objectGuess.shape}; expected (H, W)")
+    if raw.Y is not None and (raw.Y.ndim != 3 or len(raw.Y) != n):
+        raise ValueError(f"Y has shape {raw.Y.shape}; expected ({n}, N, N), a patch per position")
+    _check_sides(raw)
+
+
+def _check_coordinates(name: str, values: Array, xcoords: Array) -> None:
+    if values.ndim != 1:
+        raise ValueError(f"{name} has shape {values.shape}; expected (n,)")
+    if len(values) != len(xcoords):
+        raise ValueError(
+            f"xcoords has {len(xcoords)} values but {name} has {len(values)}: "
+            "give one of each per position"
+        )
+    _check_real(name, values)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise ValueError(f"{name} contains {values[bad[0]]}, first at index {bad[0]}")
+
+
+def _check_real(name: str, values: Array) -> None:
+    if values.dtype.kind not in "buif":
+        raise ValueError(f"{name} has dtype {values.dtype}; expected real numbers")
+
+
+def _check_patterns(patterns: Array, n: int) -> None:
+    if patterns.ndim != 3:
+        raise ValueError(f"diff3d has shape {patterns.shape}; expected (n, N, N)")
+    if patterns.shape[1] != patterns.shape[2]:
+        raise ValueError(f"diff3d has shape {patterns.shape}: patterns must be square")
+    if len(patterns) != n:
+        raise ValueError(f"diff3d has {len(patterns)} patterns but xcoords has {n} positions")
+    if patterns.shape[1] == 0:
+        raise ValueError(f"diff3d has shape {patterns.shape}: the patterns have no pixels")
+    _check_real("diff3d", patterns)
+    # Minimum and maximum see NaN and infinity too and need no temporary array.
+    low, high = patterns.min(), patterns.max()
+    if np.isfinite(low) and np.isfinite(high) and low >= 0:
+        return
+    for index, pattern in enumerate(patterns):
+        bad = pattern[~(np.isfinite(pattern) & (pattern >= 0))]
+        if bad.size:
+            broken = bad[~np.isfinite(bad)]
+            what = f"{broken[0]}" if broken.size else f"negative values such as {bad[0]}"
+            raise ValueError(f"diff3d contains {what}, first in the pattern at index {index}")
+
+
+def _check_probe(probe: Array) -> None:
+    if probe.ndim not in (2, 3):
+        raise ValueError(f"probeGuess has shape {probe.shape}; expected (N, N) or (modes, N, N)")
+    if probe.dtype.kind not in "buifc":
+        raise ValueError(f"probeGuess has dtype {probe.dtype}; expected complex numbers")
+    if not probe.any():
+        raise ValueError(f"probeGuess (shape {probe.shape}) is empty: it holds no nonzero value")
+    if not np.isfinite(probe).all():
+        raise ValueError("probeGuess contains NaN or infinity")
+    if probe.shape[-1] != probe.shape[-2]:
+        raise ValueError(f"probeGuess has shape {probe.shape}: it must be square")
+
+
+def _check_sides(raw: RawData) -> None:
+    if raw.diff3d is None:
+        return
+    side = raw.diff3d.shape[-1]
+    for name in ("probeGuess", "Y", "bad_pixels"):
+        array = getattr(raw, name)
+        if array is not None and array.shape[-2:] != (side, side):
+            raise ValueError(
+                f"{name} has shape {array.shape} but the patterns are {side} x {side} pixels"
+            )
+    if raw.bad_pixels is not None and raw.bad_pixels.ndim != 2:
+        raise ValueError(f"bad_pixels has shape {raw.bad_pixels.shape}; expected (N, N)")

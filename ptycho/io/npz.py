@@ -1,0 +1,97 @@
+"""NPZ files without pickle: written atomically, read with errors that name file and key."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MissingKeyError", "read_npz", "write_npz"]
+
+Array = NDArray[Any]
+
+
+class MissingKeyError(KeyError):
+    """A key that a file needs is not in it; unlike ``KeyError`` it prints its message as it is."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def read_npz(
+    path: str | Path, required: Collection[str], optional: Collection[str]
+) -> dict[str, Array]:
+    """Read the required keys and those optional ones that the file has; no others are opened.
+
+    A required key may offer alternatives as ``"diff3d|diffraction"``.
+
+    Raises ``FileNotFoundError``; :class:`MissingKeyError` naming the missing keys and those
+    present; ``ValueError`` where the file is not an NPZ archive or is damaged, or where one of
+    the keys holds pickled Python objects, which are never loaded.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not an NPZ file (a zip archive of NumPy arrays) or is cut off")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            _require_keys(path, archive.files, required)
+            wanted = {*optional, *(name for key in required for name in key.split("|"))}
+            return {key: _read_key(path, archive, key) for key in archive.files if key in wanted}
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _require_keys(path: Path, present: Collection[str], required: Collection[str]) -> None:
+    missing = [key for key in required if not set(key.split("|")) & set(present)]
+    if missing:
+        names = ", ".join(key.replace("|", " (or ") + ")" * ("|" in key) for key in missing)
+        raise MissingKeyError(
+            f"{path} lacks {names}; it has {', '.join(sorted(present)) or 'no keys'}"
+        )
+
+
+def _read_key(path: Path, archive: Any, key: str) -> Array:
+    try:
+        value = archive[key]
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        if "allow_pickle" in str(error):
+            raise ValueError(
+                f"{path}: key {key!r} holds pickled Python objects, which are never loaded; "
+                "store it as a plain array or leave it out"
+            ) from None
+        raise ValueError(f"{path}: key {key!r} cannot be read: {error}") from error
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"{path}: key {key!r} is not a NumPy array")
+    return value
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> Path:
+    """Write arrays to an NPZ file and return its path, with ``.npz`` appended if missing.
+
+    The file appears whole or not at all: it is written beside its place and then renamed.
+
+    Raises ``ValueError`` naming a key whose array holds Python objects, before writing.
+    """
+    for key, value in arrays.items():
+        if value.dtype.hasobject:
+            raise ValueError(f"{path}: key {key!r} holds Python objects, which are never written")
+    target = Path(path)
+    if not target.name.endswith(".npz"):
+        target = target.with_name(target.name + ".npz")
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with partial.open("xb") as stream:
+            np.savez(stream, **arrays)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target

@@ -1,0 +1,64 @@
+"""The loading door: grouped data in, container out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from numpy.typing import ArrayLike
+
+from ptycho import params
+from ptycho.core.container import ObjectLabels, PtychoDataContainer
+from ptycho.core.grouped import GroupedData
+from ptycho.core.scaling import normalisation_factor
+from ptycho.raw_data import RawData
+
+__all__ = ["PtychoDataContainer", "RawData", "load"]
+
+
+def load(
+    cb: Callable[[], Any],
+    probeGuess: ArrayLike,
+    which: Literal["train", "test"] | None = None,
+    create_split: bool = False,
+) -> PtychoDataContainer:
+    """Return the container of the ``RawData.generate_grouped_data`` that ``cb()`` gives.
+
+    With ``create_split``, ``cb()`` gives (grouped data, fraction), and the container has the
+    first ``int(B * fraction)`` groups for ``which='train'``, the others for ``'test'``.
+    Where a bundle has been loaded, its normalisation factor (``params.cfg['normalisation']``)
+    is used, else that of the whole scan.
+
+    Raises ``ValueError`` for any other ``which`` or an empty part, ``TypeError`` where ``cb``
+    gives something else.
+    """
+    given = cb()
+    grouped, fraction = given if create_split else (given, None)
+    if not isinstance(grouped, GroupedData):
+        raise TypeError(
+            f"cb() gave {type(grouped).__name__}; expected what RawData.generate_grouped_data "
+            "returns" + (", and a fraction" if create_split else "")
+        )
+    amplitude = grouped.raw.amplitude()
+    stored = params.cfg.get("normalisation")
+    container = PtychoDataContainer(
+        amplitude,
+        grouped.groups,
+        grouped.raw.positions,
+        probeGuess,
+        normalisation_factor(amplitude) if stored is None else float(stored),
+        ObjectLabels.from_raw(grouped.raw),
+    )
+    return container if fraction is None else container.subset(_part(len(container), fraction, which))
+
+
+def _part(n: int, fraction: float, which: str | None) -> slice:
+    if which not in ("train", "test"):
+        raise ValueError(f"which is {which!r}; with create_split it must be 'train' or 'test'")
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"the training fraction is {fraction}; it must be between 0 and 1")
+    border = int(n * fraction)
+    part = slice(0, border) if which == "train" else slice(border, n)
+    if part.start == part.stop:
+        raise ValueError(f"the {which} part of {n} groups at fraction {fraction} is empty")
+    return part

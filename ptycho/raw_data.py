@@ -1,0 +1,237 @@
+"""Scan data as it was measured, and the door from it to groups.
+
+Positions are (x, y) = (column, row) in object pixels of the patch centre; see
+:mod:`ptycho.core.geometry`.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ptycho import params
+from ptycho.core.grouped import GroupedData
+from ptycho.core.grouping import draw_groups
+from ptycho.core.sampling import grouping_generator
+from ptycho.core.scaling import Domain, resolve_domain, to_amplitude
+from ptycho.core.scan_checks import check_scan
+from ptycho.io.scan_file import metadata_differences, read_scan, write_scan
+
+__all__ = ["GroupedData", "RawData"]
+
+_LOG = logging.getLogger(__name__)
+
+#: Seed of grouping where the caller gives none, as in the configurations.
+_DEFAULT_SEED = 42
+
+_NO_PATTERNS = "RawData has no diffraction patterns: give diff3d"
+
+#: Attributes with one entry per position, and the others; together the constructor's arguments.
+_PER_POSITION = (
+    "xcoords", "ycoords", "xcoords_start", "ycoords_start", "diff3d", "scan_index", "Y",
+)  # fmt: skip
+_WHOLE = (
+    "probeGuess", "objectGuess", "norm_Y_I", "metadata", "bad_pixels", "measurement_domain",
+)  # fmt: skip
+
+Array = NDArray[Any]
+
+
+class RawData:
+    """One scan: n diffraction patterns with their positions, the probe, and what else is known.
+
+    Arrays are kept as given, without copies or conversions.
+
+    - ``xcoords``, ``ycoords`` (n,): positions in object pixels; ``xcoords_start``,
+      ``ycoords_start`` (n,): nominal positions (None: the same).
+    - ``diff3d`` (n, N, N): counts or amplitude, any real dtype, zero frequency at N/2. None
+      where there are no patterns; :meth:`amplitude` then raises.
+    - ``probeGuess`` (N, N), or (modes, N, N) for incoherent modes, complex, or None.
+    - ``scan_index`` (n,): scan labels (None: zeros).
+    - ``objectGuess`` (H, W) complex; ``Y`` (n, N, N) complex ground-truth patches.
+    - ``norm_Y_I``: a number kept for older files. ``metadata``: a JSON-able dict.
+    - ``bad_pixels`` (N, N) bool: detector pixels without a measurement.
+    - ``measurement_domain``: ``"counts"``, ``"amplitude"``, or ``"auto"``: counts where the
+      dtype of ``diff3d`` is an integer, else amplitude.
+
+    Raises ``ValueError``, naming the array, for wrong ranks, patterns that are not square,
+    lengths that differ, no positions, NaN, infinity or negative values, and a probe that is
+    empty or has another side than the patterns.
+    """
+
+    def __init__(
+        self,
+        xcoords: ArrayLike,
+        ycoords: ArrayLike,
+        xcoords_start: ArrayLike | None,
+        ycoords_start: ArrayLike | None,
+        diff3d: ArrayLike | None,
+        probeGuess: ArrayLike | None,
+        scan_index: ArrayLike | None,
+        objectGuess: ArrayLike | None = None,
+        Y: ArrayLike | None = None,
+        norm_Y_I: Any = None,
+        metadata: dict[str, Any] | None = None,
+        bad_pixels: ArrayLike | None = None,
+        measurement_domain: str = "auto",
+    ) -> None:
+        self.xcoords = np.asarray(xcoords)
+        self.ycoords = np.asarray(ycoords)
+        self.xcoords_start = self.xcoords if xcoords_start is None else np.asarray(xcoords_start)
+        self.ycoords_start = self.ycoords if ycoords_start is None else np.asarray(ycoords_start)
+        self.diff3d = _optional(diff3d)
+        self.probeGuess = _optional(probeGuess)
+        n = len(self.xcoords) if self.xcoords.ndim else 0
+        self.scan_index = np.zeros(n, np.int64) if scan_index is None else np.asarray(scan_index)
+        self.objectGuess = _optional(objectGuess)
+        self.Y = _optional(Y)
+        self.norm_Y_I = norm_Y_I
+        self.metadata = metadata
+        self.bad_pixels = _optional(bad_pixels)
+        self.measurement_domain = str(measurement_domain)
+        self._amplitude: NDArray[np.float32] | None = None
+        check_scan(self)
+
+    # ------------------------------------------------------------------ construction
+
+    @staticmethod
+    def from_coords_without_pc(
+        xcoords: ArrayLike,
+        ycoords: ArrayLike,
+        diff3d: ArrayLike | None,
+        probeGuess: ArrayLike | None,
+        scan_index: ArrayLike | None,
+        objectGuess: ArrayLike | None = None,
+    ) -> RawData:
+        """Return a scan whose nominal positions are its positions."""
+        return RawData(
+            xcoords, ycoords, xcoords, ycoords, diff3d, probeGuess, scan_index, objectGuess
+        )
+
+    @staticmethod
+    def from_file(
+        path: str | Path, validate_config: bool = False, current_config: Any = None
+    ) -> RawData:
+        """Read a scan from an NPZ file.
+
+        The keys are the constructor's arguments; ``diffraction`` is read for ``diff3d`` and
+        ``_metadata`` (JSON text) for ``metadata``. Patterns stacked along the last axis
+        (H, W, n) are recognised by the number of positions; a last axis of length 1 of
+        (n, N, N, 1) is dropped. With ``validate_config``, differences between the file's
+        metadata and ``current_config`` are logged as warnings.
+
+        Raises ``FileNotFoundError``; ``KeyError`` naming the missing keys and those present;
+        ``ValueError`` where the file is not a readable NPZ, holds pickled objects, or its
+        contents make no scan.
+        """
+        values = read_scan(path)
+        start = {"xcoords_start": None, "ycoords_start": None, "scan_index": None}
+        try:
+            raw = RawData(**{**start, **values})
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        if validate_config and raw.metadata is not None and current_config is not None:
+            for difference in metadata_differences(raw.metadata, current_config):
+                _LOG.warning("%s: %s", path, difference)
+        return raw
+
+    @staticmethod
+    def from_files(train: str | Path, test: str | Path) -> tuple[RawData, RawData]:
+        """Read a training and a test scan."""
+        return RawData.from_file(train), RawData.from_file(test)
+
+    def to_file(self, path: str | Path) -> Path:
+        """Write everything this scan holds to an NPZ file; return its path.
+
+        ``.npz`` is appended if missing. The file appears whole or not at all, needs no pickle,
+        and :meth:`from_file` gives back what was written. What is None is left out.
+
+        Raises ``ValueError`` where the metadata is not JSON-able.
+        """
+        return write_scan(path, {name: getattr(self, name) for name in _PER_POSITION + _WHOLE})
+
+    def subset(self, indices: NDArray[np.integer]) -> RawData:
+        """Return the scan reduced to some of its positions."""
+        values = {name: getattr(self, name) for name in _PER_POSITION}
+        picked = {name: v if v is None else v[indices] for name, v in values.items()}
+        return RawData(**picked, **{name: getattr(self, name) for name in _WHOLE})
+
+    # ------------------------------------------------------------------ what it holds
+
+    def __len__(self) -> int:
+        return len(self.xcoords)
+
+    def __repr__(self) -> str:
+        patterns = "no patterns" if self.diff3d is None else f"{self.diff3d.shape} {self.domain}"
+        return f"RawData({len(self)} positions, {patterns})"
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """Scan positions (n, 2) = [x, y] in object pixels."""
+        return np.column_stack([self.xcoords, self.ycoords]).astype(np.float64, copy=False)
+
+    @property
+    def domain(self) -> Domain:
+        """What ``diff3d`` holds: counts or amplitude."""
+        if self.diff3d is None:
+            raise ValueError(_NO_PATTERNS)
+        return resolve_domain(self.diff3d.dtype, self.measurement_domain)
+
+    def amplitude(self) -> NDArray[np.float32]:
+        """Return the diffraction amplitude, (n, N, N) float32 in C order; computed once.
+
+        Raises ``ValueError`` where there are no patterns.
+        """
+        if self.diff3d is None:
+            raise ValueError(_NO_PATTERNS)
+        if self._amplitude is None:
+            self._amplitude = np.ascontiguousarray(to_amplitude(self.diff3d, self.domain))
+        return self._amplitude
+
+    # ------------------------------------------------------------------ groups
+
+    def generate_grouped_data(
+        self,
+        N: int,
+        K: int = 4,
+        nsamples: int = 1,
+        dataset_path: str | None = None,
+        seed: int | None = None,
+        sequential_sampling: bool = False,
+        gridsize: int | None = None,
+        enable_oversampling: bool = False,
+        neighbor_pool_size: int | None = None,
+    ) -> GroupedData:
+        """Draw groups of neighbouring positions; nothing is gathered until asked for.
+
+        ``nsamples=1`` means one group per scan position; a larger number is the total, reduced
+        (with a warning) to what the scan offers: one per position, or with
+        ``enable_oversampling`` and gridsize > 1 all distinct groups. ``K`` is the number of
+        nearest neighbours a group is drawn from, ``neighbor_pool_size`` overrides it. The draw
+        is reproducible: ``seed=None`` means 42. ``gridsize=None`` means that of ``params.cfg``;
+        ``dataset_path`` is ignored. See :func:`ptycho.core.grouping.draw_groups`.
+
+        Raises ``ValueError`` where there are fewer than gridsize**2 positions, the patterns are
+        not N pixels wide, or ``nsamples`` is below 1.
+        """
+        if self.diff3d is not None and self.diff3d.shape[-1] != N:
+            raise ValueError(f"patterns are {self.diff3d.shape[-1]} pixels wide but N is {N}")
+        groups = draw_groups(
+            self.positions,
+            int(params.get("gridsize")) if gridsize is None else gridsize,
+            len(self) if nsamples == 1 else nsamples,
+            grouping_generator(_DEFAULT_SEED if seed is None else seed),
+            neighbor_count=K,
+            sequential=sequential_sampling,
+            oversample=enable_oversampling,
+            pool_size=neighbor_pool_size,
+        )
+        return GroupedData(self, groups)
+
+
+def _optional(array: ArrayLike | None) -> Array | None:
+    return None if array is None else np.asarray(array)
