@@ -1,0 +1,181 @@
+"""``ptycho_inference``: reconstruct a scan with a trained bundle."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptycho.cli import field_help
+from ptycho.cli.arguments import Section, make_parser, merge
+from ptycho.cli.console import run_command, say
+from ptycho.cli.train import check_crop, declared_domain, pattern_side, require_file
+from ptycho.config.config import InferenceConfig, ModelConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ptycho.raw_data import RawData
+
+__all__ = ["main"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class InferenceOptions:
+    """What ``ptycho_inference`` does besides predicting patches."""
+
+    M: int = 20
+    flip_x: bool = False
+    flip_y: bool = False
+    transpose: bool = False
+    comparison_plot: bool = False
+
+
+SECTIONS = (
+    Section(
+        "inference",
+        "inference",
+        InferenceConfig,
+        help=field_help.RUN,
+        aliases={"test_data_file": ("test_data",)},
+        hidden=("model",),
+    ),
+    Section("run", "stitching", InferenceOptions, help=field_help.RUN),
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``ptycho_inference``."""
+    return make_parser(
+        "ptycho_inference",
+        "Reconstruct a scan with a bundle that either backend has written.",
+        SECTIONS,
+        epilog="Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.",
+    )
+
+
+def read_job(namespace: argparse.Namespace) -> tuple[InferenceConfig, InferenceOptions]:
+    """Turn flags and YAML into a job; raises ``ValueError`` or ``FileNotFoundError``."""
+    values = merge(namespace, SECTIONS)
+    for name in ("model_path", "test_data_file"):
+        if name not in values["inference"]:
+            raise ValueError(f"--{name} is required (on the command line or in --config)")
+    # The bundle brings the model's own configuration.
+    config = InferenceConfig(model=ModelConfig(), **values["inference"])
+    return config, InferenceOptions(**values["run"])
+
+
+def infer(namespace: argparse.Namespace) -> None:
+    """Carry out the parsed command."""
+    config, options = read_job(namespace)
+    require_file(config.test_data_file, "--test_data_file")
+    if not config.model_path.exists():
+        raise FileNotFoundError(f"--model_path: no such file or directory: {config.model_path}")
+
+    from ptycho import params
+    from ptycho.config.config import update_legacy_dict, validate_inference_config
+    from ptycho.workflows.backend_selector import get_backend, load_inference_bundle_with_backend
+
+    update_legacy_dict(params.cfg, config)  # CONFIG-001: before any data is read
+    validate_inference_config(config)
+    backend = get_backend(config.backend)
+    model, restored = load_inference_bundle_with_backend(config.model_path, config)
+    raw = backend.load_data(
+        config.test_data_file,
+        n_subsample=config.n_subsample,
+        subsample_seed=config.subsample_seed,
+        measurement_domain=declared_domain(config.measurement_domain),
+    )
+    check_fit(raw, restored, config)
+    check_crop(options.M, int(restored["N"]))
+    if options.comparison_plot and raw.objectGuess is None:
+        raise ValueError(f"--comparison_plot: {config.test_data_file} has no objectGuess")
+    amplitude, phase, results = backend.reassemble_cdi_image(
+        raw,
+        config,
+        model,
+        flip_x=options.flip_x,
+        flip_y=options.flip_y,
+        transpose=options.transpose,
+        M=options.M,
+    )
+    backend.save_outputs(amplitude, phase, results, str(config.output_dir))
+    say(f"reconstruction: {config.output_dir / 'reconstruction.npz'}", namespace)
+    say(f"images: {config.output_dir}/reconstructed_{{amplitude,phase}}.png", namespace)
+    if config.debug:
+        say(f"patches: {write_debug(results, config.output_dir)}", namespace)
+    if options.comparison_plot and raw.objectGuess is not None:
+        path = compare(raw.objectGuess, results, config.output_dir)
+        say(f"comparison: {path}", namespace)
+
+
+def check_fit(raw: RawData, restored: dict[str, Any], config: InferenceConfig) -> None:
+    """Raise ``ValueError`` unless the data's patterns have the size the model was trained on."""
+    side, expected = pattern_side(raw, config.test_data_file), int(restored["N"])
+    if side != expected:
+        raise ValueError(
+            f"the model in {config.model_path} takes {expected} x {expected} patterns, but "
+            f"{config.test_data_file} has {side} x {side}"
+        )
+
+
+def write_debug(results: dict[str, Any], directory: Path) -> Path:
+    """Write the patches before stitching and where they go; return the file."""
+    from ptycho.io.npz import write_npz
+
+    names = ("obj_tensor_full", "global_offsets")
+    return write_npz(directory / "debug.npz", {name: results[name] for name in names})
+
+
+def compare(truth: NDArray[np.complexfloating], results: dict[str, Any], directory: Path) -> Path:
+    """Draw the reconstruction beside the same region of ``truth`` (H, W) complex.
+
+    The reconstruction is drawn after the complex factor that fits it best to the truth:
+    ptychography leaves overall scale and phase open. Returns the picture's path.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from ptycho.core.stitching import extract_patches
+
+    image = results["recon_amp"] * np.exp(1j * results["recon_phase"])
+    centre = np.asarray(results["global_offsets"], np.float64).reshape(-1, 2).mean(axis=0)
+    region = extract_patches(truth, centre[None], len(image))[0]
+    covered = (np.abs(image) > 0) & (np.abs(region) > 0)
+    if not covered.any():
+        raise ValueError("objectGuess lies outside the scanned area: nothing to compare with")
+    fitted = image * (
+        np.vdot(image[covered], region[covered]) / np.vdot(image[covered], image[covered])
+    )
+    figure = Figure(figsize=(10, 9), layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True, sharey=True)
+    rows = (
+        ("amplitude", np.abs(fitted), np.abs(region)),
+        ("phase (rad)", np.angle(fitted), np.angle(region)),
+    )
+    for row, (name, found, wanted) in enumerate(rows):
+        low, high = np.percentile(wanted[covered], [1, 99])
+        shown = (("reconstructed", found), ("objectGuess", wanted))
+        for axis, (label, values) in zip(axes[row], shown, strict=True):
+            masked = np.where(covered, values, np.nan)
+            picture = axis.imshow(masked, cmap="gray", vmin=low, vmax=high)
+            axis.set_title(f"{label} {name}")
+        figure.colorbar(picture, ax=axes[row], shrink=0.8)
+    path = directory / "comparison_plot.png"
+    figure.savefig(path)
+    return path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``ptycho_inference`` and return its exit code."""
+    return run_command(build_parser(), argv, infer)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,225 @@
+"""``ptycho_train``: train a model on a scan and write its bundle."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptycho.cli import field_help
+from ptycho.cli.arguments import Section, Values, make_parser, merge
+from ptycho.cli.console import run_command, say
+from ptycho.config.config import ModelConfig, PyTorchExecutionConfig, TrainingConfig
+
+if TYPE_CHECKING:
+    from ptycho.raw_data import RawData
+
+__all__ = ["main"]
+
+logger = logging.getLogger(__name__)
+
+BUNDLE_NAME = "wts.h5.zip"
+
+
+@dataclass
+class RunOptions:
+    """What ``ptycho_train`` does besides training."""
+
+    do_stitching: bool = False
+    M: int = 20
+    flip_x: bool = False
+    flip_y: bool = False
+    transpose: bool = False
+
+
+EXECUTION_SECTION = Section(
+    "torch",
+    "PyTorch execution (--backend pytorch)",
+    PyTorchExecutionConfig,
+    prefix="torch",
+    help=field_help.EXECUTION,
+    choices={
+        "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
+        "precision": ("32-true", "16-mixed", "bf16-mixed"),
+    },
+)
+
+SECTIONS = (
+    Section("model", "model", ModelConfig, help=field_help.MODEL),
+    Section(
+        "training",
+        "training",
+        TrainingConfig,
+        help=field_help.RUN,
+        aliases={"train_data_file": ("train_data",), "test_data_file": ("test_data",)},
+        hidden=("model",),
+    ),
+    Section("run", "stitching", RunOptions, help=field_help.RUN),
+    EXECUTION_SECTION,
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything one call of ``ptycho_train`` was asked to do."""
+
+    config: TrainingConfig
+    options: RunOptions
+    execution: PyTorchExecutionConfig | None
+    given: Values
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``ptycho_train``."""
+    return make_parser(
+        "ptycho_train",
+        "Train a ptychography network on a scan and write its bundle (wts.h5.zip).",
+        SECTIONS,
+        epilog="Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.",
+    )
+
+
+def read_job(namespace: argparse.Namespace) -> Job:
+    """Turn flags and YAML into a job; raises ``ValueError`` or ``FileNotFoundError``."""
+    values = merge(namespace, SECTIONS)
+    config = TrainingConfig(model=ModelConfig(**values["model"]), **values["training"])
+    execution = None
+    if values["torch"] or config.backend == "pytorch":
+        execution = PyTorchExecutionConfig(**values["torch"])
+        if namespace.quiet and "enable_progress_bar" not in values["torch"]:
+            execution.enable_progress_bar = False
+    return Job(config, RunOptions(**values["run"]), execution, values)
+
+
+def require_file(path: Path | None, flag: str) -> Path:
+    """Return ``path`` if it is a file, else raise naming the flag."""
+    if path is None:
+        raise ValueError(f"{flag} is required (on the command line or in --config)")
+    if not path.exists():
+        raise FileNotFoundError(f"{flag}: no such file: {path}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{flag}: {path} is a directory; expected an NPZ file")
+    return path
+
+
+def pattern_side(raw: RawData, path: Path | None) -> int:
+    """Return the side of the patterns in pixels; ``ValueError`` if the file holds none."""
+    if raw.diff3d is None:
+        raise ValueError(f"{path}: the file holds no diffraction patterns (diff3d)")
+    return int(raw.diff3d.shape[-1])
+
+
+def adopt_data_facts(job: Job, raw: RawData) -> TrainingConfig:
+    """Return the configuration with what only the data knows: N and, if stored, nphotons.
+
+    Given values win for ``nphotons``; an ``N`` that disagrees with the data is a ``ValueError``.
+    """
+    config = job.config
+    side = pattern_side(raw, config.train_data_file)
+    given = job.given["model"].get("N")
+    if given is not None and given != side:
+        raise ValueError(
+            f"N is {given}, but the patterns in {config.train_data_file} are {side} x {side}"
+        )
+    changes: dict[str, Any] = {"model": dataclasses.replace(config.model, N=side)}
+    stored = (raw.metadata or {}).get("nphotons")
+    if stored is not None and "nphotons" not in job.given["training"]:
+        logger.info("nphotons %g is taken from the data's metadata", float(stored))
+        changes["nphotons"] = float(stored)
+    return dataclasses.replace(config, n_images=None, **changes)
+
+
+def prepare_output_dir(directory: Path) -> None:
+    """Create ``directory``; say so if a bundle there is going to be replaced."""
+    if directory.exists() and not directory.is_dir():
+        raise NotADirectoryError(f"--output_dir: {directory} is not a directory")
+    directory.mkdir(parents=True, exist_ok=True)
+    if (directory / BUNDLE_NAME).exists():
+        logger.warning("%s is replaced when this training is done", directory / BUNDLE_NAME)
+
+
+def train(namespace: argparse.Namespace) -> None:
+    """Carry out the parsed command."""
+    job = read_job(namespace)
+    train_file = require_file(job.config.train_data_file, "--train_data_file")
+    test_file = job.config.test_data_file
+    if test_file is not None:
+        require_file(test_file, "--test_data_file")
+
+    from ptycho import params
+    from ptycho.config.config import update_legacy_dict
+    from ptycho.workflows.backend_selector import get_backend, run_cdi_example_with_backend
+
+    update_legacy_dict(params.cfg, job.config)  # CONFIG-001: before any data is read
+    backend = get_backend(job.config.backend)
+    backend.require_framework()
+    domain = declared_domain(job.config.measurement_domain)
+    raw = backend.load_data(
+        train_file,
+        n_subsample=job.config.n_subsample,
+        subsample_seed=job.config.subsample_seed,
+        measurement_domain=domain,
+    )
+    config = adopt_data_facts(job, raw)
+    check_crop(job.options.M, config.model.N)
+    test = None
+    if test_file is not None:
+        test = backend.load_data(test_file, measurement_domain=domain)
+    prepare_output_dir(config.output_dir)
+    amplitude, phase, results = run_cdi_example_with_backend(
+        raw,
+        test if test is not None or not job.options.do_stitching else raw,
+        config,
+        **dataclasses.asdict(job.options),
+        torch_execution_config=job.execution if config.backend == "pytorch" else None,
+    )
+    model_manager(backend.__name__).save(config.output_dir)
+    backend.save_outputs(amplitude, phase, results, str(config.output_dir))
+    report(namespace, config, results, amplitude is not None)
+
+
+def declared_domain(domain: str) -> str | None:
+    """Return the domain to impose on the data, ``None`` to keep what the file says."""
+    return None if domain == "auto" else domain
+
+
+def check_crop(M: int, N: int) -> None:
+    """Raise ``ValueError`` unless the central M x M square fits a pattern."""
+    if not 0 < M <= N:
+        raise ValueError(f"M is {M}; allowed: 1 to N = {N}")
+
+
+def model_manager(workflow_module: str) -> Any:
+    """Return the module that saves and loads models of the backend behind a workflow module."""
+    package = workflow_module.partition(".")[0]
+    return importlib.import_module(f"{package}.model_manager")
+
+
+def report(
+    namespace: argparse.Namespace, config: TrainingConfig, results: Mapping[str, Any], image: bool
+) -> None:
+    """Tell what was reached and where it lies."""
+    losses = results["history"].get("loss") or [float("nan")]
+    say(
+        f"trained {len(losses)} epochs with {config.backend} in {results['seconds']:.1f} s, "
+        f"loss {losses[-1]:.4g}",
+        namespace,
+    )
+    say(f"model:   {config.output_dir / BUNDLE_NAME}", namespace)
+    say(f"history: {config.output_dir / 'history.json'}", namespace)
+    if image:
+        say(f"images:  {config.output_dir}/reconstructed_{{amplitude,phase}}.png", namespace)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``ptycho_train`` and return its exit code."""
+    return run_command(build_parser(), argv, train)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
