@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     _say("[4/5] parity gate")
     verdicts = None if arguments.no_parity else _parity(output)
     _say("[5/5] score and report")
-    scores = score.score_all(raw, files, fields["model"]["N"])
+    scores = score.score_all(raw, files)
     result = report.assemble(raw, scan, fields, trainings, scores, verdicts)
     result["total_seconds"] = time.perf_counter() - start
     page = report.write(output, result, scores)

@@ -26,6 +26,9 @@ Weights = dict[str, NDArray[np.float32]]
 #: Feature channels that feed the border branch of a head when ``probe_big`` is on.
 OUTER_CHANNELS = 4
 
+#: Width of the initial values of the last convolutions, relative to the others' rule.
+_LAST_LAYER_GAIN = 0.5
+
 #: Decoders and what their head's activation is.
 DECODERS = ("amplitude", "phase")
 
@@ -122,16 +125,16 @@ def initial_weights(
 ) -> Weights:
     """Return the seeded initial weights of a model.
 
-    Kernels followed by a ReLU are He-uniform, U(-a, a) with a = sqrt(6 / fan_in) (He et al.,
-    2015); head kernels are U(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio,
-    2010); biases are zero. Each is drawn from its own stream, seeded by ``seed`` and its name, so
-    adding a layer leaves the others as they were. ``probe`` (N, N) or (modes, N, N) is brought to
+    Kernels are U(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio, 2010), those of
+    the last convolutions (no ReLU follows) half as wide, so that the first phases do not wrap;
+    biases are zero. Each is drawn from its own stream, seeded by ``seed`` and its name, so adding
+    a layer leaves the others as they were. ``probe`` (N, N) or (modes, N, N) is brought to
     the model's gauge; ``log_scale`` is log(intensity_scale).
     """
     weights: Weights = {}
     for layer in conv_layers(config):
         fan_in, fan_out = 9 * layer.inputs, 9 * layer.outputs
-        limit = math.sqrt(6 / (fan_in if layer.relu else fan_in + fan_out))
+        limit = (1.0 if layer.relu else _LAST_LAYER_GAIN) * math.sqrt(6 / (fan_in + fan_out))
         stream = np.random.SeedSequence([seed, zlib.crc32(layer.name.encode())])
         kernel = np.random.default_rng(stream).uniform(-limit, limit, layer.kernel_shape)
         weights[f"{layer.name}/kernel"] = kernel.astype(np.float32)
