@@ -1,0 +1,1 @@
+"""What the code says, read from its text (``static``) or from living objects (``live``)."""
