@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from ptycho import params
 from ptycho.core.container import ObjectLabels, PtychoDataContainer
@@ -18,7 +18,7 @@ __all__ = ["PtychoDataContainer", "RawData", "load"]
 
 def load(
     cb: Callable[[], Any],
-    probeGuess: ArrayLike,
+    probeGuess: NDArray[Any] | None,
     which: Literal["train", "test"] | None = None,
     create_split: bool = False,
 ) -> PtychoDataContainer:
@@ -49,7 +49,9 @@ def load(
         normalisation_factor(amplitude) if stored is None else float(stored),
         ObjectLabels.from_raw(grouped.raw),
     )
-    return container if fraction is None else container.subset(_part(len(container), fraction, which))
+    if fraction is None:
+        return container
+    return container.subset(_part(len(container), fraction, which))
 
 
 def _part(n: int, fraction: float, which: str | None) -> slice:

@@ -45,7 +45,7 @@ def get(key: str, default: Any = _MISSING) -> Any:
     return value
 
 
-def set(key: str, value: Any) -> None:  # the legacy name  # noqa: A001
+def set(key: str, value: Any) -> None:  # the legacy name
     """Set ``cfg[key]``."""
     cfg[key] = value
 

@@ -30,12 +30,10 @@ _DEFAULT_SEED = 42
 
 _NO_PATTERNS = "RawData has no diffraction patterns: give diff3d"
 
-#: Attributes with one entry per position, and the others; together the constructor's arguments.
-_PER_POSITION = (
-    "xcoords", "ycoords", "xcoords_start", "ycoords_start", "diff3d", "scan_index", "Y",
-)  # fmt: skip
-_WHOLE = (
-    "probeGuess", "objectGuess", "norm_Y_I", "metadata", "bad_pixels", "measurement_domain",
+#: The constructor's arguments, which are attributes and what a file keeps.
+_FIELDS = (
+    "xcoords", "ycoords", "xcoords_start", "ycoords_start", "diff3d", "probeGuess", "scan_index",
+    "objectGuess", "Y", "norm_Y_I", "metadata", "bad_pixels", "measurement_domain",
 )  # fmt: skip
 
 Array = NDArray[Any]
@@ -83,11 +81,11 @@ class RawData:
         self.ycoords = np.asarray(ycoords)
         self.xcoords_start = self.xcoords if xcoords_start is None else np.asarray(xcoords_start)
         self.ycoords_start = self.ycoords if ycoords_start is None else np.asarray(ycoords_start)
-        self.diff3d = _optional(diff3d)
+        self.diff3d: Array | None = _optional(diff3d)
         self.probeGuess = _optional(probeGuess)
         n = len(self.xcoords) if self.xcoords.ndim else 0
         self.scan_index = np.zeros(n, np.int64) if scan_index is None else np.asarray(scan_index)
-        self.objectGuess = _optional(objectGuess)
+        self.objectGuess: Array | None = _optional(objectGuess)
         self.Y = _optional(Y)
         self.norm_Y_I = norm_Y_I
         self.metadata = metadata
@@ -150,15 +148,13 @@ class RawData:
         ``.npz`` is appended if missing. The file appears whole or not at all, needs no pickle,
         and :meth:`from_file` gives back what was written. What is None is left out.
 
-        Raises ``ValueError`` where the metadata is not JSON-able.
+        Raises ``ValueError`` where there are no patterns or no probe, without which a file could
+        not be read back, or where the metadata is not JSON-able.
         """
-        return write_scan(path, {name: getattr(self, name) for name in _PER_POSITION + _WHOLE})
-
-    def subset(self, indices: NDArray[np.integer]) -> RawData:
-        """Return the scan reduced to some of its positions."""
-        values = {name: getattr(self, name) for name in _PER_POSITION}
-        picked = {name: v if v is None else v[indices] for name, v in values.items()}
-        return RawData(**picked, **{name: getattr(self, name) for name in _WHOLE})
+        for name in ("diff3d", "probeGuess"):
+            if getattr(self, name) is None:
+                raise ValueError(f"{path}: a scan file needs {name}, which this RawData lacks")
+        return write_scan(path, {name: getattr(self, name) for name in _FIELDS})
 
     # ------------------------------------------------------------------ what it holds
 

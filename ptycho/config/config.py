@@ -249,9 +249,7 @@ def _check_bools(config: Any) -> None:
 def validate_model_config(config: ModelConfig) -> None:
     """Raise ``ValueError`` unless a network can be built from ``config``."""
     _require(_is_int(config.N) and config.N in SUPPORTED_N, config, "N", f"one of {SUPPORTED_N}")
-    _require(
-        _is_int(config.gridsize) and 1 <= config.gridsize <= 5, config, "gridsize", "1 to 5"
-    )
+    _require(_is_int(config.gridsize) and 1 <= config.gridsize <= 5, config, "gridsize", "1 to 5")
     _check_int(config, "n_filters_scale", 1)
     _check_choices(config)
     _check_bools(config)
@@ -285,8 +283,10 @@ def validate_training_config(config: TrainingConfig) -> None:
     _check_real(config, "nphotons", 0.0, math.inf, low_open=True)
     _check_real(config, "validation_fraction", 0.0, 0.5)
     _check_real(config, "learning_rate", 0.0, math.inf, low_open=True)
-    _check_real(config, "adam_beta1", 0.0, 1.0)
-    _check_real(config, "adam_beta2", 0.0, 1.0)
+    for name in ("adam_beta1", "adam_beta2"):
+        # 1 would divide by 0 in the bias correction.
+        ok = _is_real(getattr(config, name)) and 0 <= getattr(config, name) < 1
+        _require(ok, config, name, "a finite number in [0, 1)")
     if config.gradient_clip_val is not None:
         _check_real(config, "gradient_clip_val", 0.0, math.inf, low_open=True)
     _check_int(config, "lr_warmup_epochs", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -61,8 +62,9 @@ class PtychoDataContainer:
     Only the amplitude of the whole scan is held; arrays of groups are gathered when asked.
 
     ``amplitude`` is (n, N, N) float32, ``groups`` (B, C) indices into it, ``positions`` (n, 2)
-    = [x, y] in object pixels, ``probe`` (N, N) or (modes, N, N) complex, ``normalisation`` the
-    factor from amplitude to network input X. Raises ``ValueError`` where these do not fit.
+    = [x, y] in object pixels, ``probe`` (N, N) or (modes, N, N) complex or None,
+    ``normalisation`` the factor from amplitude to network input X. Raises ``ValueError`` where
+    these do not fit.
     """
 
     def __init__(
@@ -70,16 +72,16 @@ class PtychoDataContainer:
         amplitude: NDArray[np.float32],
         groups: IndexArray,
         positions: FloatArray,
-        probe: NDArray[np.complexfloating],
+        probe: NDArray[Any] | None,
         normalisation: float,
         labels: ObjectLabels | None = None,
     ) -> None:
         self.amplitude = np.asarray(amplitude, dtype=np.float32)
         self.groups = np.asarray(groups, dtype=np.int64)
         self.positions = np.asarray(positions, dtype=np.float64)
-        self.probe = np.asarray(probe, dtype=np.complex64)
+        self.probe = None if probe is None else np.asarray(probe, dtype=np.complex64)
         self.normalisation = float(normalisation)
-        self._labels = labels
+        self.labels = labels
         self._check()
 
     @classmethod
@@ -102,11 +104,8 @@ class PtychoDataContainer:
         ``n_groups=None`` means one group per scan position. The normalisation factor is that of
         the whole scan unless given (a trained model's data must be scaled as in training).
 
-        Raises ``ValueError`` where the scan has no patterns, no probe, or another pattern side
-        than ``N``.
+        Raises ``ValueError`` where the scan has no patterns or another pattern side than ``N``.
         """
-        if raw.probeGuess is None:
-            raise ValueError("RawData has no probe: give probeGuess")
         amplitude = raw.amplitude()
         if amplitude.shape[-1] != N:
             raise ValueError(f"patterns are {amplitude.shape[-1]} pixels wide but N is {N}")
@@ -132,7 +131,7 @@ class PtychoDataContainer:
             self.positions,
             self.probe,
             self.normalisation,
-            self._labels,
+            self.labels,
         )
 
     def __len__(self) -> int:
@@ -141,17 +140,17 @@ class PtychoDataContainer:
     @property
     def N(self) -> int:
         """Side of a diffraction pattern in pixels."""
-        return int(self.amplitude.shape[-1])
+        return self.amplitude.shape[2]
 
     @property
     def channels(self) -> int:
         """Members of a group, C."""
-        return int(self.groups.shape[1])
+        return self.groups.shape[1]
 
     @property
     def gridsize(self) -> int:
         """Square root of :attr:`channels`."""
-        return round(self.channels**0.5)
+        return math.isqrt(self.channels)
 
     @property
     def nn_indices(self) -> IndexArray:
@@ -161,7 +160,7 @@ class PtychoDataContainer:
     @property
     def has_labels(self) -> bool:
         """Whether :meth:`batch_labels` has something to give."""
-        return self._labels is not None
+        return self.labels is not None
 
     # ------------------------------------------------------------------ batches
 
@@ -184,12 +183,12 @@ class PtychoDataContainer:
 
         Raises ``ValueError`` where the scan came with no ground truth.
         """
-        if self._labels is None:
+        if self.labels is None:
             raise ValueError(
                 "the data has no labels: give RawData the ground truth as Y (n, N, N) or "
                 "objectGuess (H, W), or train with model_type 'pinn' and realspace_weight 0"
             )
-        return self._labels.gather(self.groups[indices])
+        return self.labels.gather(self.groups[indices])
 
     # ------------------------------------------------------------------ everything at once
 
@@ -244,10 +243,8 @@ class PtychoDataContainer:
                 "expected (n, 2) with one position per pattern"
             )
         if groups.ndim != 2 or self.gridsize**2 != self.channels:
-            raise ValueError(
-                f"groups have shape {groups.shape}; expected (B, gridsize**2)"
-            )
-        if groups.size and not (0 <= groups.min() and groups.max() < n):
+            raise ValueError(f"groups have shape {groups.shape}; expected (B, gridsize**2)")
+        if groups.size and not (groups.min() >= 0 and groups.max() < n):
             raise ValueError(f"groups hold indices outside 0..{n - 1}")
         if not (np.isfinite(self.normalisation) and self.normalisation > 0):
             raise ValueError(f"normalisation factor is {self.normalisation}; it must be positive")

@@ -18,7 +18,8 @@ FloatArray = NDArray[np.float64]
 
 def group_offsets(positions: FloatArray, groups: NDArray[np.integer]) -> FloatArray:
     """Return group centres, shape (B, 1, 2, 1), from positions (n, 2) = [x, y] in pixels."""
-    return positions[groups].mean(axis=1)[:, None, :, None]
+    centres: FloatArray = positions[groups].mean(axis=1)
+    return centres[:, None, :, None]
 
 
 def relative_coordinates(positions: FloatArray, groups: NDArray[np.integer]) -> FloatArray:

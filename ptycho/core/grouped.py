@@ -67,8 +67,9 @@ def _factor(grouped: GroupedData) -> float:
 
 
 def _normalised(grouped: GroupedData) -> NDArray[np.float32]:
-    amplitude = _gather(grouped.raw.amplitude(), grouped.groups)
-    return np.multiply(amplitude, np.float32(_factor(grouped)), out=amplitude)
+    amplitude: NDArray[np.float32] = _gather(grouped.raw.amplitude(), grouped.groups)
+    amplitude *= np.float32(_factor(grouped))
+    return amplitude
 
 
 def _labels(grouped: GroupedData) -> NDArray[np.complex64] | None:

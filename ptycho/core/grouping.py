@@ -63,7 +63,7 @@ def draw_groups(
         chosen = _choose_columns(neighbors, channels - 1, rng)
     groups = np.column_stack([seeds, chosen])
     if extra:
-        groups = _oversampled(groups, seeds, neighbors, n_groups, rng)
+        groups = _oversampled(groups, neighbors, n_groups, rng)
     return row_major_order(positions, groups)
 
 
@@ -118,7 +118,8 @@ def _draw_seeds(
 
 def _nearest_neighbors(positions: FloatArray, seeds: IndexArray, pool: int) -> IndexArray:
     """Return (B, pool) nearest neighbours of the seeds, nearest first, without the seed."""
-    _, found = cKDTree(positions).query(positions[seeds], k=np.arange(1, pool + 2))
+    tree = cKDTree(positions, balanced_tree=False, compact_nodes=False)
+    _, found = tree.query(positions[seeds], k=np.arange(1, pool + 2))
     # Where coordinates repeat, the seed may come late among its twins or not at all: move it to
     # the end where it is, and cut the last column.
     is_seed = found == seeds[:, None]
@@ -127,9 +128,7 @@ def _nearest_neighbors(positions: FloatArray, seeds: IndexArray, pool: int) -> I
     return neighbors
 
 
-def _choose_columns(
-    neighbors: IndexArray, count: int, rng: np.random.Generator
-) -> IndexArray:
+def _choose_columns(neighbors: IndexArray, count: int, rng: np.random.Generator) -> IndexArray:
     """Return ``count`` distinct random entries of each row."""
     if count == neighbors.shape[1]:
         return neighbors
@@ -138,41 +137,42 @@ def _choose_columns(
 
 
 def _oversampled(
-    groups: IndexArray,
-    seeds: IndexArray,
-    neighbors: IndexArray,
-    n_groups: int,
-    rng: np.random.Generator,
+    groups: IndexArray, neighbors: IndexArray, n_groups: int, rng: np.random.Generator
 ) -> IndexArray:
     """Add distinct groups to ``groups`` (one per seed) until there are ``n_groups``."""
-    channels, pool = groups.shape[1], neighbors.shape[1]
-    drawn, kept = _distinct(groups, len(groups))
-    if len(seeds) * math.comb(pool, channels - 1) * channels <= _LISTING_LIMIT:
-        combinations = np.array(list(itertools.combinations(range(pool), channels - 1)))
-        listed = neighbors[:, combinations].reshape(-1, channels - 1)
-        repeated = np.repeat(seeds, len(combinations))
-        drawn, kept = _distinct(np.vstack([drawn, np.column_stack([repeated, listed])]), kept)
+    n, channels = groups.shape
+    once = drawn = _distinct(groups)
+    if n * channels * math.comb(neighbors.shape[1], channels - 1) <= _LISTING_LIMIT:
+        drawn = _distinct(np.vstack([once, _every_group(groups[:, :1], neighbors, channels - 1)]))
     else:
         for _ in range(_DRAWING_ROUNDS):
             if len(drawn) >= n_groups:
                 break
-            rounds = -(-(n_groups - len(drawn)) // len(seeds))
-            rows = np.tile(np.arange(len(seeds)), rounds)
-            more = np.column_stack([seeds[rows], _choose_columns(neighbors[rows], channels - 1, rng)])
-            drawn, kept = _distinct(np.vstack([drawn, more]), kept)
+            rows = np.tile(np.arange(n), math.ceil((n_groups - len(drawn)) / n))
+            others = _choose_columns(neighbors[rows], channels - 1, rng)
+            drawn = _distinct(np.vstack([drawn, np.column_stack([groups[rows, :1], others])]))
     if len(drawn) < n_groups:
         _LOG.warning(
             "%d groups asked for, but the scan offers %d distinct ones: using %d",
             n_groups, len(drawn), len(drawn),
         )  # fmt: skip
         return drawn
-    others = rng.choice(len(drawn) - kept, n_groups - kept, replace=False)
-    return drawn[np.concatenate([np.arange(kept), kept + np.sort(others)])]
+    extra = rng.choice(np.arange(len(once), len(drawn)), n_groups - len(once), replace=False)
+    return np.vstack([once, drawn[np.sort(extra)]])
 
 
-def _distinct(groups: IndexArray, first: int) -> tuple[IndexArray, int]:
-    """Drop repeated member sets; those among the ``first`` rows come first and are counted."""
-    rows, origin = np.unique(np.sort(groups, axis=1), axis=0, return_index=True)
-    leading = origin < first
-    ordered = np.concatenate([rows[leading], rows[~leading]])
-    return ordered, int(leading.sum())
+def _every_group(seeds: IndexArray, neighbors: IndexArray, others: int) -> IndexArray:
+    """Return all groups of each seed (n, 1) and ``others`` of its neighbours."""
+    columns = np.array(list(itertools.combinations(range(neighbors.shape[1]), others)))
+    repeated = np.repeat(seeds, len(columns), axis=0)
+    return np.column_stack([repeated, neighbors[:, columns].reshape(-1, others)])
+
+
+def _distinct(groups: IndexArray) -> IndexArray:
+    """Keep the first of the groups that have the same members, in the given order."""
+    # One random linear key per member set sorts much faster than rows; a collision, improbable
+    # at 64 bits, would lose a group and never repeat one.
+    factors = np.random.default_rng(0).integers(1, 2**63, groups.shape[1], dtype=np.uint64)
+    keys = (np.sort(groups, axis=1).astype(np.uint64) * factors).sum(axis=1, dtype=np.uint64)
+    _, first = np.unique(keys, return_index=True)
+    return groups[np.sort(first)]

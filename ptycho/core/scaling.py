@@ -34,9 +34,12 @@ def resolve_domain(dtype: np.dtype[Any], declared: str = "auto") -> Domain:
 def to_amplitude(diffraction: NDArray[Any], domain: Domain) -> NDArray[np.float32]:
     """Return diffraction amplitude, float32, same shape; the only place that takes the root."""
     if domain == "counts":
-        return np.sqrt(diffraction, dtype=np.float32 if diffraction.itemsize < 4 else None).astype(
-            np.float32, copy=False
-        )
+        # Into float32 directly: no double-precision copy of the stack, and no float16 root of
+        # 8-bit counts.
+        root = np.float32 if diffraction.itemsize < 4 else None
+        amplitude = np.empty(diffraction.shape, np.float32)
+        np.sqrt(diffraction, out=amplitude, dtype=root, casting="same_kind")
+        return amplitude
     return diffraction.astype(np.float32, copy=False)
 
 
@@ -46,7 +49,9 @@ def normalisation_factor(amplitude: NDArray[np.float32]) -> float:
     Raises ``ValueError`` if all patterns are empty.
     """
     n, N = amplitude.shape[0], amplitude.shape[-1]
-    energy = math.fsum(float(np.vdot(a, a)) for a in amplitude.astype(np.float64, copy=False)) / n
+    # Pattern by pattern, so that the double-precision copy stays small.
+    patterns = (pattern.astype(np.float64, copy=False) for pattern in amplitude)
+    energy = math.fsum(float(np.vdot(pattern, pattern)) for pattern in patterns) / n
     if not energy > 0:
         raise ValueError("every diffraction pattern is empty (all zero): nothing to normalise")
     return float(np.float32(N / 2 / math.sqrt(energy)))
@@ -77,4 +82,5 @@ def normalise_probe(probe: NDArray[Any], probe_scale: float) -> NDArray[np.compl
     if energy == 0:
         raise ValueError("probe is empty (all zero): check probeGuess")
     gain = (8.0 / probe_scale) * (modes.shape[-1] / 2) / math.sqrt(energy)
-    return (modes.astype(np.complex128) * gain).astype(np.complex64)
+    normalised: NDArray[np.complex64] = (modes.astype(np.complex128) * gain).astype(np.complex64)
+    return normalised

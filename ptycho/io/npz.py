@@ -69,9 +69,9 @@ def _read_key(path: Path, archive: Any, key: str) -> Array:
                 "store it as a plain array or leave it out"
             ) from None
         raise ValueError(f"{path}: key {key!r} cannot be read: {error}") from error
-    if not isinstance(value, np.ndarray):
-        raise ValueError(f"{path}: key {key!r} is not a NumPy array")
-    return value
+    if isinstance(value, np.ndarray):
+        return value
+    raise ValueError(f"{path}: key {key!r} is not a NumPy array")
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> Path:
@@ -79,7 +79,8 @@ def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> Path:
 
     The file appears whole or not at all: it is written beside its place and then renamed.
 
-    Raises ``ValueError`` naming a key whose array holds Python objects, before writing.
+    Raises ``FileNotFoundError`` for a missing directory, and ``ValueError`` naming a key whose
+    array holds Python objects; nothing is written then.
     """
     for key, value in arrays.items():
         if value.dtype.hasobject:
@@ -87,10 +88,13 @@ def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> Path:
     target = Path(path)
     if not target.name.endswith(".npz"):
         target = target.with_name(target.name + ".npz")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"no such directory: {target.parent} (to write {target.name})")
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    members: dict[str, Any] = dict(arrays)
     try:
         with partial.open("xb") as stream:
-            np.savez(stream, **arrays)
+            np.savez(stream, **members)
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
