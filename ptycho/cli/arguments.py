@@ -318,11 +318,13 @@ def read_config_file(path: Path, sections: Sequence[Section]) -> Values:
     collected: list[tuple[Section, str, Any]] = []
     for raw_key, value in load_yaml_config(path).items():
         key = str(raw_key).replace("-", "_")
-        if key in by_name and isinstance(value, dict):
+        if key in by_name and (isinstance(value, dict) or key not in places):
             nested = _nested(path, by_name[key], value)
             collected += [(by_name[key], name, item) for name, item in nested.items()]
         elif key in places:
             collected.append((*places[key], value))
+        elif any(key in s.hidden for s in sections):
+            raise ValueError(f"{path}: {key!r} cannot be given here: the bundle decides it")
         else:
             raise _unknown(path, str(raw_key), [*places, *by_name])
     values: Values = {s.name: {} for s in sections}

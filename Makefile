@@ -1,0 +1,65 @@
+# Needs make, a C compiler's run-time and Python >= 3.11 with venv and pip; nothing else.
+# `make demo` and `make test` install what they need into .venv first.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+# Test processes side by side, each with one thread for linear algebra.
+JOBS ?= 2
+
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.ptychopinn-setup
+ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 TF_CPP_MIN_LOG_LEVEL=2
+
+.PHONY: help setup demo test test-all parity lint format check-python clean
+
+help:
+	@echo "make demo    train both backends on a simulated scan and compare (ARGS=--help)"
+	@echo "make test    run the test suite (ARGS=tests/core runs a part of it)"
+	@echo "make parity  check both backends against the specification"
+	@echo "make lint    style, types, imports between the rooms"
+	@echo "make setup   install into $(VENV) only; the others do it when needed"
+	@echo "make format  put the code in house style"
+	@echo "make test-all  the slow tests too"
+
+check-python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "ptychopinn needs Python >= 3.11, but '$(PYTHON)' is: `$(PYTHON) --version 2>&1`." >&2; \
+		echo "Name another one: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) lacks the venv module (on Debian: apt install python3-venv)." >&2; exit 1; }
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory check-python
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt pip setuptools wheel
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt --no-build-isolation -e '.[test,dev]'
+	@touch $(STAMP)
+
+demo: setup
+	$(BIN)/ptycho_demo --output outputs/demo $(ARGS)
+
+test: setup
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not client" $(ARGS)
+
+test-all: setup
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not client" $(ARGS)
+
+parity: setup
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "parity and not slow" $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache outputs
