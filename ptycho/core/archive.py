@@ -166,10 +166,9 @@ def write_archive(path: str | Path, members: Mapping[str, bytes]) -> Path:
 
 def _replace(target: Path, members: Mapping[str, bytes]) -> None:
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    # Not tempfile: its files are private to the user, an archive follows the umask.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        # Not tempfile: its files are private to the user, an archive follows the umask.
+        with temporary.open("xb") as file:
             _write_zip(file, members, target)
             file.flush()
             os.fsync(file.fileno())

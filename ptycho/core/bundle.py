@@ -97,7 +97,7 @@ def write_bundle(
     be written; an existing archive then stays as it was.
     """
     _check_bundle(bundle)
-    params = safe_snapshot(bundle)
+    params = _snapshot(bundle)
     members: dict[str, bytes] = {}
     for model in MODELS:
         weights = dict(bundle.weights)
@@ -126,26 +126,30 @@ def _check_bundle(bundle: Bundle) -> None:
     check_weights(bundle.weights, bundle.config)
 
 
-def safe_snapshot(bundle: Bundle) -> dict[str, Any]:
+def _snapshot(bundle: Bundle) -> dict[str, Any]:
     """Return the snapshot that is saved: ``bundle.params`` in plain types, sorted by key.
 
     The model's fields and the intensity scale come from the bundle itself, ``probe`` is left to
-    the weights. Raises ``ValueError`` naming an entry that has no plain form, such as an array.
+    the weights.
     """
     snapshot = {**bundle.params, **bundle.model_params()}
     snapshot.pop("probe", None)
     return {key: _plain(snapshot[key], f"params[{key!r}]") for key in sorted(snapshot)}
 
 
-def _plain(value: Any, where: str) -> Any:
+def _plain(value: Any, where: str, depth: int = safe_pickle.MAX_DEPTH) -> Any:
+    """Return ``value`` with NumPy scalars and paths in it converted; the rest must be plain."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Path):
         value = str(value)
+    if isinstance(value, (list, tuple, dict)) and not depth:
+        raise ValueError(f"{where} is nested deeper than {safe_pickle.MAX_DEPTH} levels")
     if isinstance(value, (list, tuple)):
-        return type(value)(_plain(part, f"{where}[{i}]") for i, part in enumerate(value))
+        parts = [_plain(part, f"{where}[{i}]", depth - 1) for i, part in enumerate(value)]
+        return parts if isinstance(value, list) else tuple(parts)
     if isinstance(value, dict):
-        return {key: _plain(part, f"{where}[{key!r}]") for key, part in value.items()}
+        return {k: _plain(part, f"{where}[{k!r}]", depth - 1) for k, part in value.items()}
     safe_pickle.check_plain(value, where)
     return value
 
@@ -199,6 +203,10 @@ def read_bundle(path: str | Path) -> Bundle:
     params = _read_params(members, place)
     config = _read_config(params, place)
     content = _read_weights(members, config, manifest["backend"], place)
+    if params.get("intensity_scale") != content.intensity_scale:
+        raise BadParams(
+            f"{place}: params and model.h5 disagree on intensity_scale; save the model again"
+        )
     return Bundle(
         backend=content.backend,
         config=config,
@@ -264,7 +272,9 @@ def _load(members: Mapping[str, bytes], name: str, place: Path) -> dict[str, Any
     if name.endswith(".dill"):
         value = safe_pickle.loads(members[name], where)
     elif len(members[name]) > 2 * safe_pickle.MAX_BYTES:
-        raise bad(f"{where} has {len(members[name])} bytes; the limit is {2 * safe_pickle.MAX_BYTES}")
+        raise bad(
+            f"{where} has {len(members[name])} bytes; the limit is {2 * safe_pickle.MAX_BYTES}"
+        )
     else:
         try:
             value = _load_json(members[name])
@@ -279,9 +289,7 @@ def _load_json(data: bytes) -> Any:
     return json.loads(data.decode("utf-8"))
 
 
-def _check_members(
-    members: Mapping[str, bytes], checksums: Mapping[str, Any], place: Path
-) -> None:
+def _check_members(members: Mapping[str, bytes], checksums: Mapping[str, Any], place: Path) -> None:
     for name in checksums:
         check_name(name, place)
     for name in (f"{model}/{required}" for model in MODELS for required in _REQUIRED):
@@ -313,9 +321,8 @@ def _read_params(members: Mapping[str, bytes], place: Path) -> dict[str, Any]:
                 raise BadParams(
                     f"{place}: {name} disagrees with {MODELS[0]}/params.dill; save it again"
                 )
-        for name in (f"{model}/custom_objects.dill",):
-            if name in members:
-                _load(members, name, place)
+        if f"{model}/custom_objects.dill" in members:
+            _load(members, f"{model}/custom_objects.dill", place)
     return first
 
 

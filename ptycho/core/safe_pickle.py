@@ -20,6 +20,8 @@ from ptycho.core.archive import UnsafePickle
 MAX_BYTES = 1 << 18
 #: Deepest nesting of lists, tuples and dictionaries.
 MAX_DEPTH = 32
+#: Largest integer; what is longer has other opcodes, and no use in a configuration.
+MAX_INT_BITS = 1024
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -34,6 +36,8 @@ def check_plain(value: Any, where: str = "value") -> None:
 
 def _check_plain(value: Any, where: str, depth: int) -> None:
     kind = type(value)
+    if kind is int and value.bit_length() > MAX_INT_BITS:
+        raise ValueError(f"{where} is an integer of more than {MAX_INT_BITS} bits")
     if kind in _SCALARS:
         return
     if kind not in (list, tuple, dict):
@@ -54,7 +58,7 @@ def _check_plain(value: Any, where: str, depth: int) -> None:
 
 
 def dumps(value: Any, where: str = "value") -> bytes:
-    """Return the pickle of a plain value; equal values (and orders) give equal bytes.
+    """Return the pickle of a plain value; the same value gives the same bytes.
 
     Raises ``ValueError`` saying which part, called ``where`` in the message, is not plain, or that
     the pickle exceeds ``MAX_BYTES``.
@@ -182,7 +186,7 @@ class _Machine:
 
     def recall(self, index: int) -> None:
         if index not in self.memo:
-            raise ValueError("a container is used twice")
+            raise ValueError(f"memo entry {index} is not a str")
         self.stack.append(self.memo[index])
 
 

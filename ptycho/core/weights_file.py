@@ -54,7 +54,10 @@ def dump_weights(content: WeightsFile) -> bytes:
     with h5py.File(buffer, "w", libver=_LIBVER) as file:
         attributes = {**vars(content), "format_version": FORMAT_VERSION}
         for name, kind in _ATTRIBUTES.items():
-            file.attrs[name] = kind(attributes[name])
+            # bytes: text of fixed length, which needs no heap in the file.
+            file.attrs[name] = (
+                np.bytes_(attributes[name]) if kind is str else kind(attributes[name])
+            )
         for name in sorted(content.weights):
             file.create_dataset(name, data=content.weights[name], dtype="<f4", track_times=False)
     return buffer.getvalue()
@@ -68,7 +71,7 @@ def _check_values(content: WeightsFile) -> None:
             raise ValueError(f"weight {name!r} contains NaN or infinity: the training diverged")
     for name in ("intensity_scale", "normalisation"):
         value = getattr(content, name)
-        if not (math.isfinite(value) and value > 0):
+        if not (isinstance(value, (int, float, np.number)) and 0 < value < math.inf):
             raise ValueError(f"{name} is {value!r}; expected a finite number above 0")
 
 
@@ -80,7 +83,7 @@ def load_weights(data: bytes, config: ModelConfig, where: str) -> WeightsFile:
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             datasets = _datasets(file)
-            _check_layout(datasets, len(data))
+            _check_extents(datasets, len(data))
             _check_shapes(datasets, config)
             attributes = {name: _attribute(file, name, kind) for name, kind in _ATTRIBUTES.items()}
             weights = {name: np.asarray(dataset[()]) for name, dataset in datasets.items()}
@@ -117,22 +120,29 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
             if kind is h5py.Group:
                 pending.append((f"{name}/", group[key]))
             elif kind is h5py.Dataset:
-                found[name] = group[key]
+                found[name] = _dataset(group, key, name)
             else:
                 raise ValueError(f"{name!r} is neither a group nor a dataset")
     return found
 
 
-def _check_layout(datasets: dict[str, h5py.Dataset], file_bytes: int) -> None:
+def _dataset(group: h5py.Group, key: str, name: str) -> h5py.Dataset:
+    # The low-level call: h5py.Dataset asks for the extent, for which HDF5 opens the files that a
+    # virtual dataset points at.
+    dataset = h5py.h5d.open(group.id, key.encode("utf-8", "surrogateescape"))
+    plist = dataset.get_create_plist()
+    if plist.get_layout() != h5py.h5d.CONTIGUOUS or plist.get_external_count():
+        raise ValueError(f"{name!r} is not stored in one piece in this file")
+    if plist.get_nfilters():
+        raise ValueError(f"{name!r} is filtered")
+    if not dataset.get_type().equal(h5py.h5t.IEEE_F32LE):
+        raise ValueError(f"{name!r} is not of type float32")
+    return h5py.Dataset(dataset)
+
+
+def _check_extents(datasets: dict[str, h5py.Dataset], file_bytes: int) -> None:
     total = 0
     for name, dataset in datasets.items():
-        plist = dataset.id.get_create_plist()
-        if plist.get_layout() != h5py.h5d.CONTIGUOUS or plist.get_external_count():
-            raise ValueError(f"{name!r} is not stored in one piece in this file")
-        if plist.get_nfilters():
-            raise ValueError(f"{name!r} is filtered")
-        if not dataset.id.get_type().equal(h5py.h5t.IEEE_F32LE):
-            raise ValueError(f"{name!r} is {dataset.dtype}; expected float32")
         if dataset.shape is None:
             raise ValueError(f"{name!r} is empty")
         size = 4 * math.prod(dataset.shape)
@@ -151,10 +161,7 @@ def _check_shapes(datasets: dict[str, h5py.Dataset], config: ModelConfig) -> Non
 def _attribute(file: h5py.File, name: str, kind: type) -> Any:
     if name not in file.attrs:
         raise ValueError(f"attribute {name!r} is missing")
-    if file.attrs.get_id(name).shape != ():
-        raise ValueError(f"attribute {name!r} is not a single value")
-    value = file.attrs[name]
-    value = float(value) if isinstance(value, np.floating) else value
-    if type(value) is not kind:
-        raise ValueError(f"attribute {name!r} is a {type(value).__name__}; expected {kind.__name__}")
-    return value
+    attribute = file.attrs.get_id(name)
+    if attribute.shape != () or attribute.dtype.kind != ("S" if kind is str else "f"):
+        raise ValueError(f"attribute {name!r} is not a single value of type {kind.__name__}")
+    return kind(file.attrs[name].decode("ascii") if kind is str else file.attrs[name])
