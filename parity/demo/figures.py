@@ -33,7 +33,9 @@ def _limits(images: Sequence[NDArray[Any]]) -> tuple[float, float]:
 def reconstructions(scores: Scores) -> Figure:
     """Draw amplitude and phase (radians) of the reference, both backends and their difference."""
     images = {_LABELS[name]: scores.images[name] for name in _LABELS}
-    difference = [part(images["PyTorch"]) - part(images["TensorFlow"]) for part in (np.abs, np.angle)]
+    difference = [
+        part(images["PyTorch"]) - part(images["TensorFlow"]) for part in (np.abs, np.angle)
+    ]
     # Phases of two aligned images differ by a small angle: wrap, or a jump at pi would dominate.
     difference[1] = np.angle(np.exp(1j * difference[1]))
     if scores.reference is not None:

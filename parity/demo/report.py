@@ -81,7 +81,9 @@ def write(output: Path, result: dict[str, Any], scores: Scores) -> Path:
 
     (output / "report.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("parity.demo"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("parity.demo"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
     page = output / "report.html"
     histories = {name: result["backends"][name]["history"] for name in BACKENDS}

@@ -26,7 +26,9 @@ class DemoError(RuntimeError):
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ptycho_demo", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("outputs/demo"), help="directory")
-    parser.add_argument("--data", type=Path, help="a scan in the NPZ schema instead of the built-in")
+    parser.add_argument(
+        "--data", type=Path, help="a scan in the NPZ schema instead of the built-in"
+    )
     parser.add_argument("--epochs", type=int, help="epochs per backend (default: 15)")
     parser.add_argument("--gridsize", type=int, choices=(1, 2), default=1)
     parser.add_argument("--seed", type=int, default=0)

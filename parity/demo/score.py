@@ -63,9 +63,7 @@ def _difference(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 def _against_reference(scores: Scores, raw: RawData, stitched: Mapping[str, _Stitched]) -> None:
     for name, result in stitched.items():
-        scored = evaluate(
-            result.object, raw.objectGuess, result.centre, positions=raw.positions
-        )
+        scored = evaluate(result.object, raw.objectGuess, result.centre, positions=raw.positions)
         scores.of[name].update(scored.scores)
         scores.images[name] = scored.alignment.reconstruction
         scores.reference = scored.alignment.truth

@@ -128,7 +128,9 @@ class _Reader:
             return
         for token, cells in rows[1:]:
             values = [cell.replace("`", "") for cell in cells]
-            row = Row(name, kind, target, dict(zip(columns, values, strict=True)), self.place(token))
+            row = Row(
+                name, kind, target, dict(zip(columns, values, strict=True)), self.place(token)
+            )
             self.rows.append(row)
 
 

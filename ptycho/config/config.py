@@ -233,11 +233,23 @@ def _check_int(config: Any, name: str, minimum: int, optional: bool = False) -> 
     _require(ok, config, name, f"an integer >= {minimum}" + (" or None" if optional else ""))
 
 
-def _check_real(config: Any, name: str, low: float, high: float, low_open: bool = False) -> None:
+def _check_real(
+    config: Any,
+    name: str,
+    low: float,
+    high: float,
+    *,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> None:
     value = getattr(config, name)
-    ok = _is_real(value) and (low < value if low_open else low <= value) and value <= high
-    opening = "(" if low_open else "["
-    _require(ok, config, name, f"a finite number in {opening}{low}, {high}]")
+    ok = (
+        _is_real(value)
+        and (low < value if low_open else low <= value)
+        and (value < high if high_open else value <= high)
+    )
+    interval = f"{'(' if low_open else '['}{low}, {high}{')' if high_open else ']'}"
+    _require(ok, config, name, f"a finite number in {interval}")
 
 
 def _check_bools(config: Any) -> None:
@@ -258,7 +270,7 @@ def validate_model_config(config: ModelConfig) -> None:
 
 
 def _check_sampling(config: TrainingConfig | InferenceConfig) -> None:
-    for name in ("n_groups", "n_images", "n_subsample", "neighbor_pool_size"):
+    for name in ("n_images", "n_groups", "n_subsample", "neighbor_pool_size"):
         _check_int(config, name, 1, optional=True)
     _check_int(config, "neighbor_count", 1)
     _check_int(config, "subsample_seed", 0, optional=True)

@@ -30,6 +30,10 @@ class PyTorchExecutionConfig:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 self._refuse(name, f"one of {allowed}")
+        if not isinstance(self.enable_progress_bar, bool):
+            self._refuse("enable_progress_bar", "True or False")
+        if not isinstance(self.strategy, str):
+            self._refuse("strategy", "the name of a Lightning strategy")
         self._check_int("accum_steps", 1)
         self._check_int("num_workers", 0)
         if self.devices != "auto":
