@@ -32,6 +32,7 @@ SINGLE_ROOMS = {
         "tensorflow_import.py": "one place that imports TensorFlow or says how to install it",
     },
     "ptycho_torch": {
+        "torch_import.py": "one place that imports torch or says how to install it",
         "dataloader.py": "the field's name for PyTorch's data door; TensorFlow has loader.py",
         "helper.py": "the field's name for stitching; TensorFlow has tf_helper.py",
         "config_params.py": "configuration classes of the client's PyTorch plugin",

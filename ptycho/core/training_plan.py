@@ -20,7 +20,16 @@ from ptycho.core.sampling import IndexArray, batches, epoch_order, split_indices
 from ptycho.core.scaling import intensity_scale
 from ptycho.core.weights import Weights, check_weights, initial_weights
 
-__all__ = ["TrainedModel", "TrainingPlan", "check_loss", "plan_training", "training_params"]
+__all__ = [
+    "TrainedModel",
+    "TrainingPlan",
+    "check_fits",
+    "check_loss",
+    "needs_labels",
+    "plan_training",
+    "probe_of",
+    "training_params",
+]
 
 #: Legacy keys that say where one run's files were; a model does not remember them.
 _PLACES = frozenset(
@@ -35,7 +44,7 @@ class TrainedModel:
     ``weights`` are canonical; ``intensity_scale`` is s0, by which normalised amplitude is
     multiplied before it enters the network, and ``normalisation`` the factor that made the
     training amplitude X. ``params`` is the legacy snapshot that goes into the bundle. ``history``
-    has one list entry per epoch, ``step_losses`` one per optimiser step. ``native`` is the
+    has one list entry per epoch, ``step_losses`` one per batch. ``native`` is the
     backend's own model object.
     """
 
@@ -87,16 +96,12 @@ def plan_training(
     """
     model = config.model
     check_fits(container, model, "training data")
-    needs_labels = model.model_type == "supervised" or (
-        config.realspace_weight * config.realspace_mae_weight > 0
-    )
-    if needs_labels and not container.has_labels:
+    if needs_labels(config) and not container.has_labels:
         raise ValueError(
-            f"model_type={model.model_type!r} with realspace_weight={config.realspace_weight} "
-            "and realspace_mae_weight="
-            f"{config.realspace_mae_weight} compares with object patches, and the training data "
-            "has none: give RawData an objectGuess or Y, or train a 'pinn' model with "
-            "realspace_weight=0"
+            f"model_type={model.model_type!r} with realspace_weight={config.realspace_weight} and "
+            f"realspace_mae_weight={config.realspace_mae_weight} compares with object patches, "
+            "and the training data has none: give RawData an objectGuess or Y, or train a 'pinn' "
+            "model with realspace_weight=0"
         )
     scale = intensity_scale(config.nphotons, model.N)
     if weights is None:
@@ -106,6 +111,12 @@ def plan_training(
     check_weights(weights, model)
     training, validation = split_indices(len(container), config.validation_fraction, config.seed)
     return TrainingPlan(scale, weights, training, validation, config.batch_size, config.seed)
+
+
+def needs_labels(config: TrainingConfig) -> bool:
+    """Tell whether the loss compares with ground-truth object patches."""
+    real_space = config.realspace_weight * config.realspace_mae_weight > 0
+    return config.model.model_type == "supervised" or real_space
 
 
 def check_fits(container: PtychoDataContainer, model: ModelConfig, what: str) -> None:

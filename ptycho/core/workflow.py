@@ -18,7 +18,6 @@ from ptycho import params
 from ptycho.config.config import (
     ModelConfig,
     TrainingConfig,
-    dataclass_to_legacy_dict,
     update_legacy_dict,
     validate_training_config,
 )
@@ -158,7 +157,9 @@ def prepare(
 def _check_raw(data: Any, model: ModelConfig) -> None:
     if not isinstance(data, RawData):
         raise TypeError(f"data is {type(data).__name__}; expected RawData or PtychoDataContainer")
-    sides = tuple(np.shape(data.diff3d)[1:])
+    if data.diff3d is None:
+        raise ValueError("the data has no diffraction patterns (diff3d is None)")
+    sides = data.diff3d.shape[1:]
     if sides != (model.N, model.N):
         raise ValueError(
             f"diffraction patterns are {' x '.join(map(str, sides))} pixels but config.model.N is "
@@ -274,7 +275,7 @@ def adopt_bundle(bundle: Bundle) -> dict[str, Any]:
     The bundle wins for what defines the model (every ``ModelConfig`` field, ``nphotons``) and
     its scales and probe. Paths, output places and how the run groups data stay as they are.
     """
-    params.cfg.update(dataclass_to_legacy_dict(bundle.config))
+    params.cfg.update(bundle.model_params())
     if "nphotons" in bundle.params:
         params.cfg["nphotons"] = bundle.params["nphotons"]
     params.cfg.update(_model_state(bundle.weights, bundle))

@@ -1,0 +1,120 @@
+"""Batches of groups for the PyTorch backend, gathered when asked for.
+
+Lightning gets a loader whose sampler yields whole batches of group indices in the order that
+both backends share, and whose dataset gathers such a batch from the container: the memory of a
+scan does not grow with ``gridsize``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptycho.core.container import PtychoDataContainer
+from ptycho.core.sampling import IndexArray
+from ptycho.core.training_plan import TrainingPlan
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from ptycho_torch.model import Batch
+
+__all__ = ["BatchSampler", "GroupDataset", "PtychoDataContainer", "training_loaders"]
+
+#: Returns this process's rank and the number of processes that share each batch.
+Ranks = Callable[[], tuple[int, int]]
+
+
+class GroupDataset:
+    """Maps an array of group indices to a :class:`ptycho_torch.model.Batch`."""
+
+    def __init__(
+        self, container: PtychoDataContainer, intensity_scale: float, with_labels: bool
+    ) -> None:
+        self._container = container
+        self._scale = np.float32(intensity_scale)
+        self._with_labels = with_labels
+
+    def __len__(self) -> int:
+        """Return the number of groups."""
+        return len(self._container)
+
+    def __getitem__(self, indices: IndexArray) -> Batch:
+        """Gather the groups ``indices``, scaled for the network."""
+        from ptycho_torch.model import to_batch
+
+        container = self._container
+        labels = container.batch_labels(indices) if self._with_labels else None
+        x = container.batch_X(indices) * self._scale
+        return to_batch(x, container.batch_offsets(indices), labels)
+
+
+class BatchSampler:
+    """Yields an epoch's batches; each process takes its share of every batch.
+
+    ``epoch_batches(epoch)`` gives the batches of an epoch. Lightning calls :meth:`set_epoch`.
+    A batch smaller than the number of processes is given to all of them whole, so that none
+    waits for the others.
+    """
+
+    def __init__(
+        self, epoch_batches: Callable[[int], list[IndexArray]], ranks: Ranks = lambda: (0, 1)
+    ) -> None:
+        self._epoch_batches = epoch_batches
+        self._ranks = ranks
+        self._epoch = 0
+        self._length = len(epoch_batches(0))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch (from 0) that the next iteration yields."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return self._length
+
+    def __iter__(self) -> Iterator[IndexArray]:
+        """Yield arrays of group indices."""
+        rank, processes = self._ranks()
+        for batch in self._epoch_batches(self._epoch):
+            yield batch if len(batch) < processes else np.array_split(batch, processes)[rank]
+
+
+def _loader(
+    dataset: GroupDataset,
+    epoch_batches: Callable[[int], list[IndexArray]],
+    num_workers: int = 0,
+    ranks: Ranks = lambda: (0, 1),
+) -> DataLoader[Any]:
+    """Return a loader of ``dataset`` in the order of ``epoch_batches``."""
+    from torch.utils.data import DataLoader
+
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]  # any object with __getitem__ and __len__ will do
+        batch_size=None,
+        sampler=BatchSampler(epoch_batches, ranks),
+        collate_fn=_identity,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+    )
+
+
+def _identity(batch: Batch) -> Batch:
+    return batch
+
+
+def training_loaders(
+    container: PtychoDataContainer,
+    plan: TrainingPlan,
+    with_labels: bool,
+    num_workers: int = 0,
+    ranks: Ranks = lambda: (0, 1),
+) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
+    """Return the loaders of training and validation (``None`` without validation groups)."""
+    dataset = GroupDataset(container, plan.intensity_scale, with_labels)
+    training = _loader(dataset, plan.epoch, num_workers, ranks)
+    if not len(plan.validation):
+        return training, None
+    return training, _loader(dataset, lambda _: plan.validation_batches(), num_workers, ranks)

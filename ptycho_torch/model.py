@@ -1,0 +1,308 @@
+"""The ``cnn`` model: network, merge and physics in one module, and its Lightning wrapper.
+
+The parameter tree is the canonical weight tree (``core/weights.py``): dots for slashes,
+``weight`` for ``kernel``, OIHW for HWIO. Inputs are NCHW here and NHWC at the doors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ptycho.config.config import ModelConfig, TrainingConfig
+from ptycho.core.geometry import merge_canvas_side
+from ptycho.core.weights import DECODERS, Weights, check_weights, conv_layers
+from ptycho_torch import physics
+from ptycho_torch.layers import ACTIVATIONS, Decoder, Encoder, Head, scaled_tanh
+from ptycho_torch.losses import loss_terms, total_loss
+
+__all__ = [
+    "Batch",
+    "CnnAutoencoder",
+    "CnnDiffractionToObject",
+    "Prediction",
+    "PtychoPINN_Lightning",
+    "build_model",
+    "evaluate",
+    "get_canonical_weights",
+    "set_canonical_weights",
+]
+
+
+class Batch(NamedTuple):
+    """One batch of groups.
+
+    ``x`` is s0 * X (B, C, N, N), ``relative`` the relative coordinates (B, 2, C) in pixels, and
+    ``labels`` the ground-truth patches, complex (B, C, N, N), or ``None``.
+    """
+
+    x: Tensor
+    relative: Tensor
+    labels: Tensor | None = None
+
+
+class Prediction(NamedTuple):
+    """What the model says about a batch; complex images are complex64.
+
+    ``object`` (B, N, N) is the merged object at the group centre, ``network`` (B, O, N, N) the
+    patches that the network emitted, ``patches`` (B, C, N, N) those cut from the merged object
+    at the members' positions; ``amplitude`` and ``intensity`` (B, C, N, N) are the diffraction.
+    """
+
+    object: Tensor
+    network: Tensor
+    patches: Tensor
+    amplitude: Tensor
+    intensity: Tensor
+
+
+class CnnDiffractionToObject(nn.Module):
+    """Encoder, two decoders and merge: scaled diffraction in, object out."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        layers = {layer.name: layer for layer in conv_layers(config)}
+        self.encoder = Encoder(layers, "encoder")
+        activations = (ACTIVATIONS[config.amp_activation], scaled_tanh)
+        for name, activation in zip(DECODERS, activations, strict=True):
+            self.add_module(f"{name}_decoder", Decoder(layers, f"{name}_decoder"))
+            self.add_module(f"{name}_head", Head(layers, f"{name}_head", config, activation))
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        window = physics.window_row(config.N, config.pad_object, config.probe_big)
+        self.register_buffer("window", window, persistent=False)
+
+    def network(self, x: Tensor) -> Tensor:
+        """Return object patches (B, O, N, 2, N) from scaled patterns (B, C, N, N)."""
+        latent = self.encoder(x / self.log_scale.exp())
+        amplitude, phase = (
+            self.get_submodule(f"{name}_head")(self.get_submodule(f"{name}_decoder")(latent))
+            for name in DECODERS
+        )
+        amplitude, phase = amplitude.float(), phase.float()
+        return torch.stack([amplitude * phase.cos(), amplitude * phase.sin()], dim=-2)
+
+    def canvas(self, patches: Tensor, relative: Tensor, side: int) -> Tensor:
+        """Return each group's object (B, side, 2, side) on a canvas that holds its patches."""
+        if patches.shape[1] > 1:
+            return physics.merge(patches, relative, side, self.window)
+        margin = (side - self.config.N) // 2
+        return nn.functional.pad(patches[:, 0], [margin, margin, 0, 0, margin, margin])
+
+    def object(self, x: Tensor, relative: Tensor, side: int) -> Tensor:
+        """Return the merged object, complex (B, N, N)."""
+        patches = self.network(x)
+        with torch.autocast(x.device.type, enabled=False):
+            if patches.shape[1] == 1:
+                return physics.to_complex(patches[:, 0])
+            canvas = self.canvas(patches, relative, side)
+            return physics.to_complex(physics.central(canvas, self.config.N))
+
+    def forward(self, x: Tensor, relative: Tensor, side: int) -> Tensor:
+        """Return the merged object, complex (B, N, N)."""
+        return self.object(x, relative, side)
+
+
+class CnnAutoencoder(CnnDiffractionToObject):
+    """The object network followed by probe and diffraction."""
+
+    def __init__(self, config: ModelConfig, modes: int = 1) -> None:
+        super().__init__(config)
+        self.probe = nn.Parameter(torch.zeros(modes, config.N, config.N, 2))
+        mask = physics.probe_disc(config.N) if config.probe_mask else None
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, x: Tensor, relative: Tensor, side: int) -> Prediction:  # type: ignore[override]
+        """Return the prediction; ``side`` is the canvas side (``geometry.merge_canvas_side``)."""
+        network = self.network(x)
+        # Fourier transforms and sub-pixel shifts need all of float32, whatever the network uses.
+        with torch.autocast(x.device.type, enabled=False):
+            return self._diffraction(network, relative, side)
+
+    def _diffraction(self, network: Tensor, relative: Tensor, side: int) -> Prediction:
+        N = self.config.N
+        emitted = physics.to_complex(network)
+        if self.config.gridsize == 1:
+            patches, merged = emitted, emitted[:, 0]
+        else:
+            canvas = self.canvas(network, relative, side)
+            patches = physics.to_complex(physics.extract(canvas, relative, N))
+            merged = physics.to_complex(physics.central(canvas, N))
+        probe = torch.view_as_complex(self.probe)
+        sigma = self.config.gaussian_smoothing_sigma
+        waves = physics.illuminate(patches, probe, sigma, self.mask)
+        intensity, gain = physics.diffract(waves), self.log_scale.exp()
+        return Prediction(merged, emitted, patches, gain * intensity.sqrt(), gain**2 * intensity)
+
+
+# --------------------------------------------------------------------------- canonical weights
+
+
+def _canonical(name: str) -> str:
+    return name.replace(".", "/").replace("/weight", "/kernel")
+
+
+def set_canonical_weights(module: nn.Module, weights: Weights) -> None:
+    """Copy canonical weights into a model; ``ValueError`` names the first that does not fit.
+
+    A ``CnnDiffractionToObject`` takes what it has of them.
+    """
+    check_weights(weights, module.config)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            array = weights[_canonical(name)]
+            values = torch.from_numpy(np.array(array, np.float32))
+            if array.ndim == 4 and name != "probe":
+                values = values.permute(3, 2, 0, 1)
+            if parameter.shape != values.shape:
+                raise ValueError(
+                    f"weight {_canonical(name)!r} has shape {array.shape}, which does not fit "
+                    f"the model's {tuple(parameter.shape)}"
+                )
+            parameter.copy_(values)
+
+
+def get_canonical_weights(module: nn.Module) -> Weights:
+    """Return a copy of the model's weights under canonical names, float32, HWIO."""
+    weights: Weights = {}
+    for name, parameter in module.named_parameters():
+        values = parameter.detach().cpu()
+        if values.ndim == 4 and name != "probe":
+            values = values.permute(2, 3, 1, 0)
+        weights[_canonical(name)] = np.array(values.numpy(), np.float32, order="C")
+    return weights
+
+
+def build_model(config: ModelConfig, weights: Weights) -> CnnAutoencoder:
+    """Return the model of ``config`` holding ``weights``."""
+    check_weights(weights, config)
+    model = CnnAutoencoder(config, modes=weights["probe"].shape[0])
+    set_canonical_weights(model, weights)
+    return model
+
+
+def evaluate(
+    config: ModelConfig,
+    weights: Weights,
+    x: NDArray[np.float32],
+    offsets: NDArray[np.floating[Any]],
+) -> dict[str, NDArray[Any]]:
+    """Return the model's outputs for x = s0 * X (B, N, N, C) and offsets (B, 1, 2, C).
+
+    ``object`` (B, N, N, 1), ``patches`` (the network's own, before the merge), ``extracted``
+    (cut from the merged object), ``amplitude`` and ``intensity``, the last four (B, N, N, C).
+    """
+    model = build_model(config, weights).eval()
+    batch = to_batch(x, offsets)
+    side = merge_canvas_side(config.N, float(np.abs(offsets).max()))
+    with torch.inference_mode():
+        result = model(batch.x, batch.relative, side)
+    outputs = {
+        "object": result.object[:, None],
+        "patches": result.network,
+        "extracted": result.patches,
+        "amplitude": result.amplitude,
+        "intensity": result.intensity,
+    }
+    return {
+        name: np.ascontiguousarray(np.moveaxis(value.numpy(), 1, -1))
+        for name, value in outputs.items()
+    }
+
+
+def to_batch(
+    x: NDArray[np.float32],
+    offsets: NDArray[np.floating[Any]],
+    labels: NDArray[np.complex64] | None = None,
+) -> Batch:
+    """Return NHWC arrays as a batch of NCHW tensors that share their memory."""
+    relative = torch.from_numpy(np.asarray(offsets, np.float32)[:, 0])
+    truth = None if labels is None else torch.from_numpy(labels).permute(0, 3, 1, 2)
+    return Batch(torch.from_numpy(x).permute(0, 3, 1, 2), relative, truth)
+
+
+# --------------------------------------------------------------------------- Lightning
+
+
+class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N801
+    """A ``CnnAutoencoder`` that Lightning can train, save and load.
+
+    ``model`` and ``training`` are the fields of :class:`ModelConfig` and
+    :class:`TrainingConfig` as plain dictionaries, so that checkpoints load with
+    ``weights_only``. ``modes`` is the number of probe modes, ``intensity_scale`` s0, and
+    ``canvas_side`` the side that holds every group of the training data. With ``role``
+    "diffraction_to_obj" the module has no probe and only predicts.
+    """
+
+    loss_name = "loss"
+    val_loss_name = "val_loss"
+
+    def __init__(
+        self,
+        model: Mapping[str, Any],
+        training: Mapping[str, Any] | None = None,
+        modes: int = 1,
+        intensity_scale: float = 1.0,
+        canvas_side: int = 0,
+        role: str = "autoencoder",
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        config = ModelConfig(**model)
+        self.training_config = TrainingConfig(model=config, **(training or {}))
+        self.intensity_scale = intensity_scale
+        self.canvas_side = canvas_side
+        self.model: CnnDiffractionToObject
+        if role == "diffraction_to_obj":
+            self.model = CnnDiffractionToObject(config)
+        else:
+            self.model = CnnAutoencoder(config, modes)
+            self.model.probe.requires_grad_(self.training_config.probe_trainable)
+        self.model.log_scale.requires_grad_(self.training_config.intensity_scale_trainable)
+
+    def forward(self, x: Tensor, relative: Tensor, side: int | None = None) -> Any:
+        """Return what the model returns; ``side`` defaults to the training data's canvas."""
+        return self.model(x, relative, side or self.canvas_side)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the batch's loss; logs ``loss``, ``nll``, ``mae`` (and ``realspace``)."""
+        return self._measure(batch, "")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the batch's loss; logs the same names as training, after ``val_``."""
+        return self._measure(batch, "val_")
+
+    def _measure(self, batch: Batch, prefix: str) -> Tensor:
+        config, result = self.training_config, self(batch.x, batch.relative)
+        outputs = (result.amplitude, result.intensity, result.patches, batch.labels)
+        terms = loss_terms(self.intensity_scale, batch.x, *outputs)
+        loss = total_loss(config, terms)
+        values = {"loss": loss.detach()} | {name: term.detach() for name, term in terms.items()}
+        self.log_dict(
+            {prefix + name: value for name, value in values.items()},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch.x),
+        )
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return Adam over the weights that train; its rate is set before each step."""
+        config = self.training_config
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        betas = (config.adam_beta1, config.adam_beta2)
+        return torch.optim.Adam(trained, lr=config.learning_rate, betas=betas, eps=1e-8)
+
+
+def plain_fields(config: ModelConfig | TrainingConfig) -> dict[str, Any]:
+    """Return a configuration's own fields as plain values, without a nested model or paths."""
+    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    omitted = ("model", "output_dir", "train_data_file", "test_data_file")
+    return {name: value for name, value in fields.items() if name not in omitted}

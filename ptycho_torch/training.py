@@ -1,0 +1,320 @@
+"""Training by ``lightning.pytorch.Trainer``, in the epoch order that both backends share."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.utilities.warnings import PossibleUserWarning
+
+from ptycho.config.config import TrainingConfig
+from ptycho.config.execution import PyTorchExecutionConfig
+from ptycho.core.container import PtychoDataContainer
+from ptycho.core.geometry import merge_canvas_side
+from ptycho.core.history import History
+from ptycho.core.progress import TrainingProgress
+from ptycho.core.schedule import LearningRateSchedule
+from ptycho.core.training_plan import (
+    TrainedModel,
+    TrainingPlan,
+    check_loss,
+    needs_labels,
+    plan_training,
+    training_params,
+)
+from ptycho.core.weights import Weights
+from ptycho_torch.dataloader import training_loaders
+from ptycho_torch.model import (
+    PtychoPINN_Lightning,
+    get_canonical_weights,
+    plain_fields,
+    set_canonical_weights,
+)
+
+__all__ = ["LearningRate", "Recorder", "build_module", "train"]
+
+logger = logging.getLogger(__name__)
+
+#: Batches whose losses are fetched together from a GPU, which fetching makes wait.
+_FETCH_EVERY = 16
+
+
+class LearningRate(pl.Callback):
+    """Sets the learning rate before each batch; hears of the loss at the end of each epoch."""
+
+    def __init__(self, schedule: LearningRateSchedule) -> None:
+        self._schedule = schedule
+        self.rate = schedule.rate(0)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Set the rate of the optimiser step that this batch belongs to."""
+        self.rate = self._schedule.rate(trainer.global_step)
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = self.rate
+
+    def end_epoch(self, monitored_loss: float) -> None:
+        """Pass the epoch's loss on to the schedule."""
+        self._schedule.end_epoch(monitored_loss)
+
+
+class Recorder(pl.Callback):
+    """Keeps the history, shows progress, and stops a training whose loss is not finite."""
+
+    def __init__(self, learning_rate: LearningRate, progress: TrainingProgress) -> None:
+        self.history = History()
+        self.step_losses: list[float] = []
+        self.epoch = 0
+        self._learning_rate = learning_rate
+        self._progress = progress
+        self._pending: list[torch.Tensor] = []
+        self._fetched = 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Note the epoch."""
+        self.epoch, self._fetched = trainer.current_epoch, 0
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Take the batch's loss."""
+        self._pending.append(outputs["loss"])
+        if outputs["loss"].device.type == "cpu" or len(self._pending) == _FETCH_EVERY:
+            self._fetch()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Record the epoch's mean values, validation included."""
+        self._fetch()
+        metrics = trainer.callback_metrics
+        # Lightning validates first; the reader looks for the training loss first.
+        names = sorted(metrics, key=lambda name: name.startswith("val_"))
+        values = {name: float(metrics[name]) for name in names}
+        self._learning_rate.end_epoch(values.get("val_loss", values["loss"]))
+        values["learning_rate"] = self._learning_rate.rate
+        self.history.record(self.epoch, values)
+        self._progress.end_epoch(values)
+
+    def on_exception(
+        self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Take the losses of what was trained before an interrupt."""
+        if isinstance(exception, KeyboardInterrupt):
+            self._fetch()
+
+    def _fetch(self) -> None:
+        pending, self._pending = self._pending, []
+        for loss in torch.stack(pending).tolist() if pending else ():
+            check_loss(loss, self.epoch, self._fetched)
+            self._fetched += 1
+            self.step_losses.append(loss)
+            self._progress.step(loss)
+
+
+def build_module(
+    container: PtychoDataContainer, config: TrainingConfig, plan: TrainingPlan
+) -> PtychoPINN_Lightning:
+    """Return the Lightning module of a training, holding the weights it starts from."""
+    largest = float(np.abs(container.local_offsets).max())
+    module = PtychoPINN_Lightning(
+        model=plain_fields(config.model),
+        training=plain_fields(config),
+        modes=plan.weights["probe"].shape[0],
+        intensity_scale=plan.intensity_scale,
+        canvas_side=merge_canvas_side(config.model.N, largest),
+    )
+    set_canonical_weights(module.model, plan.weights)
+    return module
+
+
+def train(
+    container: PtychoDataContainer,
+    config: TrainingConfig,
+    *,
+    execution_config: PyTorchExecutionConfig | None = None,
+    weights: Weights | None = None,
+    max_steps: int | None = None,
+    progress: bool = True,
+) -> TrainedModel:
+    """Train the model of ``config`` on the groups of ``container``.
+
+    Starts from canonical ``weights``, by default the seeded initial ones. ``max_steps`` ends
+    training early. An interrupt from the keyboard ends it too: what was reached is returned, and
+    ``history["interrupted"]`` holds the number of the epoch that was cut short.
+    ``execution_config`` says on what and how to run.
+
+    Raises ``ValueError`` where data, weights and configuration do not fit, and ``RuntimeError``
+    if the loss becomes NaN or infinite.
+    """
+    started = time.perf_counter()
+    execution = execution_config or PyTorchExecutionConfig()
+    plan = plan_training(container, config, weights)
+    module = build_module(container, config, plan)
+    steps = -(-plan.steps_per_epoch // execution.accum_steps)
+    learning_rate = LearningRate(LearningRateSchedule(config, steps))
+    shown = progress and execution.enable_progress_bar
+    with (
+        TrainingProgress(config.nepochs, plan.steps_per_epoch, "PyTorch", shown) as bar,
+        tempfile.TemporaryDirectory() as scratch,
+        _quiet_lightning(),
+        _global_settings_restored(),
+    ):
+        recorder = Recorder(learning_rate, bar)
+        trainer = _trainer(config, execution, max_steps, scratch, [learning_rate, recorder])
+        loaders = training_loaders(
+            container,
+            plan,
+            with_labels=needs_labels(config),
+            num_workers=execution.num_workers,
+            ranks=lambda: (trainer.global_rank, trainer.world_size),
+        )
+        interrupted = _fit(trainer, module, loaders)
+    history = recorder.history.as_dict()
+    if interrupted:
+        logger.warning("training interrupted in epoch %d", recorder.epoch + 1)
+        history["interrupted"] = [float(recorder.epoch + 1)]
+    return TrainedModel(
+        backend="pytorch",
+        config=config.model,
+        weights=get_canonical_weights(module.model),
+        intensity_scale=plan.intensity_scale,
+        normalisation=container.normalisation,
+        params=training_params(config),
+        history=history,
+        step_losses=recorder.step_losses,
+        seconds=time.perf_counter() - started,
+        native=module,
+    )
+
+
+def loss_gradients(
+    config: TrainingConfig,
+    weights: Weights,
+    x: NDArray[np.float32],
+    offsets: NDArray[np.float32],
+    intensity_scale: float,
+    labels: NDArray[np.complex64] | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """Return the gradient of one batch's loss in every trainable weight, by canonical name.
+
+    ``x`` (B, N, N, C) is s0 * X, ``offsets`` (B, 1, 2, C) are relative coordinates in pixels,
+    ``labels`` (B, N, N, C) the ground-truth patches where the loss needs them.
+    """
+    module = PtychoPINN_Lightning(
+        model=plain_fields(config.model),
+        training=plain_fields(config),
+        modes=weights["probe"].shape[0],
+        intensity_scale=intensity_scale,
+        canvas_side=merge_canvas_side(config.model.N, float(np.abs(offsets).max())),
+    )
+    set_canonical_weights(module.model, weights)
+    module.training_loss(to_batch(x, offsets, labels)).backward()
+    trainable = [p for p in module.model.parameters() if p.requires_grad]
+    with torch.no_grad():
+        for parameter in trainable:
+            gradient = parameter.grad
+            parameter.copy_(torch.zeros_like(parameter) if gradient is None else gradient)
+    names = {canonical_name(n) for n, p in module.model.named_parameters() if p.requires_grad}
+    gradients = get_canonical_weights(module.model)
+    return {name: value for name, value in gradients.items() if name in names}
+
+
+def _trainer(
+    config: TrainingConfig,
+    execution: PyTorchExecutionConfig,
+    max_steps: int | None,
+    scratch: str,
+    callbacks: list[pl.Callback],
+) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator=execution.accelerator,
+        devices=execution.devices,
+        strategy=execution.strategy,
+        precision=execution.precision,  # type: ignore[arg-type]  # checked by the configuration
+        deterministic=execution.deterministic,
+        max_epochs=config.nepochs,
+        max_steps=-1 if max_steps is None else max_steps,
+        accumulate_grad_batches=execution.accum_steps,
+        gradient_clip_val=config.gradient_clip_val,
+        gradient_clip_algorithm=config.gradient_clip_algorithm,
+        callbacks=callbacks,
+        default_root_dir=scratch,
+        # The samplers share batches out among processes themselves.
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _fit(trainer: pl.Trainer, module: pl.LightningModule, loaders: tuple[Any, Any]) -> bool:
+    """Run the training; return whether the keyboard interrupted it."""
+    training, validation = loaders
+    try:
+        trainer.fit(module, training, validation)
+    except SystemExit as leaving:
+        # Lightning turns a keyboard interrupt into the end of the process.
+        if not isinstance(leaving.__context__, KeyboardInterrupt):
+            raise
+        return True
+    except KeyboardInterrupt:
+        return True
+    return bool(trainer.interrupted)
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Hold back Lightning's notes on devices and workers, here only."""
+    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+    loggers = [logging.getLogger(name) for name in (*names, "lightning.fabric.utilities.rank_zero")]
+    levels = [each.level for each in loggers]
+    try:
+        for each in loggers:
+            each.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PossibleUserWarning)
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
+
+
+@contextlib.contextmanager
+def _global_settings_restored() -> Iterator[None]:
+    """Undo what Lightning changes for the whole process: determinism, cuDNN, Ctrl-C."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    grad = torch.is_grad_enabled()
+    filling = torch.utils.deterministic.fill_uninitialized_memory
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        # Every tensor here is written before it is read; filling it first costs a tenth.
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
+        torch.utils.deterministic.fill_uninitialized_memory = filling
+        torch.set_grad_enabled(grad)
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)

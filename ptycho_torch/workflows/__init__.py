@@ -1,0 +1,1 @@
+"""Workflow doors of the PyTorch backend."""
