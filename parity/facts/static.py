@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def source_path(module: str) -> Path:
     raise ModuleNotFoundError(f"no source for module {module!r} under {base.parent}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def syntax_tree(path: Path) -> ast.Module:
     """Return the parsed source of ``path``."""
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))

@@ -1,6 +1,6 @@
-"""Read specification files into records (markdown-it-py does the markdown).
+r"""Read specification files into records (markdown-it-py does the markdown).
 
->>> spec = parse_text("demo.md", "## 1. Demo\\n\\n- **[1-1]** Work MUST end.\\n")
+>>> spec = parse_text("demo.md", "## 1. Demo\n\n- **[1-1]** Work MUST end.\n")
 >>> spec.clauses[0].id, spec.clauses[0].level, spec.clauses[0].place.line
 ('1-1', 'MUST', 3)
 """
