@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -228,7 +228,6 @@ def scans(draw: st.DrawFn) -> RawData:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(raw=scans())
 def test_a_file_gives_back_exactly_what_was_written(
     raw: RawData, tmp_path_factory: pytest.TempPathFactory
