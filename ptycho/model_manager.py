@@ -1,0 +1,165 @@
+"""Trained models of the TensorFlow backend: the one trained last, saving, loading, predicting."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.config.config import ModelConfig
+from ptycho.core.bundle import Bundle, read_bundle, write_bundle
+from ptycho.core.training_plan import TrainedModel
+from ptycho.core.weights import Weights
+from ptycho.core.workflow import check_predict_inputs
+from ptycho.tensorflow_import import require_tensorflow
+
+__all__ = ["ObjectPredictor", "TrainedModel", "last_trained", "load", "remember", "save"]
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class _Holder:
+    """Keeps the model trained last in this process; the one place that does."""
+
+    model: TrainedModel | None = None
+
+
+def remember(trained: TrainedModel) -> None:
+    """Make ``trained`` the model that :func:`save` saves."""
+    _Holder.model = trained
+
+
+def last_trained() -> TrainedModel:
+    """Return the model trained last in this process; ``RuntimeError`` if there is none."""
+    if _Holder.model is None:
+        raise RuntimeError(
+            "no TensorFlow model has been trained in this process: train one before saving"
+        )
+    return _Holder.model
+
+
+def save(path: str | Path, trained: TrainedModel | None = None) -> Path:
+    """Save a trained model, by default the one trained last, and return the archive's path.
+
+    ``path`` is a directory, made if missing, that gets ``wts.h5.zip``, or a path ending in
+    ``.zip``. Equal models give equal bytes. Raises ``RuntimeError`` if nothing was trained.
+    """
+    trained = trained or last_trained()
+    require_tensorflow()
+    bundle = Bundle(
+        backend="tensorflow",
+        config=trained.config,
+        weights=trained.weights,
+        intensity_scale=trained.intensity_scale,
+        normalisation=trained.normalisation,
+        params=trained.params,
+    )
+    models = trained.native
+    native = {
+        "autoencoder/model.keras": keras_bytes(models.autoencoder),
+        "diffraction_to_obj/model.keras": keras_bytes(models.diffraction_to_obj),
+    }
+    return write_bundle(path, bundle, native, custom_objects=_registered(models.autoencoder))
+
+
+def _registered(model: Any) -> list[str]:
+    """Return the registered names of the package's own layers in a Keras model."""
+    import keras
+
+    names = {keras.saving.get_registered_name(type(layer)) for layer in model.layers}
+    return sorted(name for name in names if name.startswith("ptycho>"))
+
+
+def keras_bytes(model: Any) -> bytes:
+    """Return a Keras model in the ``.keras`` format; equal models give equal bytes.
+
+    Dates are set to 1980 and the members sorted. After ``import ptycho.layers`` Keras loads it
+    with ``safe_mode=True``.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "model.keras"
+        model.save(path)
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+    metadata = json.loads(members["metadata.json"])
+    metadata["date_saved"] = "1980-01-01@00:00:00"
+    members["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(members):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), members[name])
+    return buffer.getvalue()
+
+
+def load(path: str | Path) -> tuple[ObjectPredictor, Bundle]:
+    """Load a saved model of either backend; return it ready to predict, and what was read.
+
+    ``path`` as in :func:`ptycho.core.bundle.read_bundle`, whose errors it raises. The model is
+    built from the canonical weights: no code from the file runs, and ``params.cfg`` is left
+    alone.
+    """
+    require_tensorflow()
+    bundle = read_bundle(path)
+    return ObjectPredictor.of(bundle), bundle
+
+
+class ObjectPredictor:
+    """A trained model that predicts object patches.
+
+    ``config``, ``weights`` (canonical), ``intensity_scale`` and ``normalisation`` are those of
+    its training.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Weights,
+        intensity_scale: float,
+        normalisation: float,
+    ) -> None:
+        self.config = config
+        self.weights = weights
+        self.intensity_scale = intensity_scale
+        self.normalisation = normalisation
+
+    @classmethod
+    def of(cls, model: TrainedModel | Bundle) -> ObjectPredictor:
+        """Return the predictor of a model just trained or read."""
+        return cls(model.config, model.weights, model.intensity_scale, model.normalisation)
+
+    @cached_property
+    def _function(self) -> Any:
+        tf = require_tensorflow()
+        from ptycho.model import build_models
+
+        model = build_models(self.config, self.weights).diffraction_to_obj
+        signature = [
+            tf.TensorSpec((None, *tensor.shape[1:]), tf.float32) for tensor in model.inputs
+        ]
+        return tf.function(
+            lambda x, offsets: model([x, offsets], training=False), signature, autograph=False
+        )
+
+    def predict(self, inputs: Sequence[Any], batch_size: int = 32) -> NDArray[np.complex64]:
+        """Return object patches (B, N, N, 1) from ``[X * intensity_scale, local_offsets]``.
+
+        X is (B, N, N, C) and the offsets (B, 1, 2, C), arrays or tensors. ``batch_size`` bounds
+        the memory and does not change the result. Raises ``ValueError`` naming the model's N
+        and gridsize for other shapes.
+        """
+        x, offsets = check_predict_inputs(inputs, self.config)
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; allowed: an integer >= 1")
+        patches = np.empty((len(x), self.config.N, self.config.N, 1), np.complex64)
+        for start in range(0, len(x), batch_size):
+            part = slice(start, start + batch_size)
+            patches[part] = self._function(x[part], offsets[part]).numpy()
+        return patches

@@ -1,0 +1,316 @@
+"""Training: one compiled step, run in the epoch order that both backends share."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from ptycho.config.config import TrainingConfig
+from ptycho.core.container import PtychoDataContainer
+from ptycho.core.history import History
+from ptycho.core.progress import TrainingProgress
+from ptycho.core.sampling import IndexArray
+from ptycho.core.schedule import LearningRateSchedule
+from ptycho.core.training_plan import (
+    TrainedModel,
+    TrainingPlan,
+    check_loss,
+    needs_labels,
+    plan_training,
+    training_params,
+)
+from ptycho.core.weights import Weights
+from ptycho.losses import NO_LABELS, loss_terms, total_loss
+from ptycho.model import Models, build_models, canonical_variables, get_canonical_weights
+
+__all__ = ["Adam", "TrainingStep", "clip_gradients", "loss_gradients", "train"]
+
+logger = logging.getLogger(__name__)
+
+#: Added to a gradient's norm before dividing by it (formula 8).
+_NORM_FLOOR = 1e-6
+
+
+@keras.saving.register_keras_serializable(package="ptycho")
+class Adam(keras.optimizers.Adam):
+    """Adam as in Kingma & Ba (2015), Algorithm 1: p - lr * m_hat / (sqrt(v_hat) + epsilon).
+
+    Keras' own adds epsilon to sqrt(v) before the bias of v is corrected ("epsilon hat"), which
+    makes it up to 30 times larger in the first steps.
+    """
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Update the variables by their gradients."""
+        step = tf.cast(self.iterations, tf.float64) + 1.0
+        # The fused operation works with float32 betas; the corrections must belong to these.
+        first, second = (
+            1.0 - tf.cast(np.float32(beta), tf.float64) ** step
+            for beta in (self.beta_1, self.beta_2)
+        )
+        root = tf.sqrt(second)
+        # lr root/first * m / (sqrt(v) + eps root) = lr (m/first) / (sqrt(v/second) + eps)
+        self._corrected = (
+            tf.cast(tf.cast(self.learning_rate, tf.float64) * root / first, tf.float32),
+            tf.cast(self.epsilon * root, tf.float32),
+        )
+        super().apply(grads, trainable_variables)
+        del self._corrected
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one variable with one fused operation, as part of :meth:`apply`."""
+        index = self._get_variable_index(variable)
+        target = variable.value if isinstance(variable, keras.Variable) else variable
+        rate, epsilon = self._corrected
+        tf.raw_ops.ResourceApplyAdam(
+            var=target.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=0.0,
+            beta2_power=0.0,
+            lr=rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=epsilon,
+            grad=gradient,
+        )
+
+
+def clip_gradients(
+    gradients: list[tf.Tensor], limit: float | None, algorithm: str
+) -> list[tf.Tensor]:
+    """Return gradients clipped together to a norm, or elementwise to +-``limit`` (``value``)."""
+    if limit is None:
+        return gradients
+    if algorithm == "value":
+        return [tf.clip_by_value(gradient, -limit, limit) for gradient in gradients]
+    factor = tf.minimum(1.0, limit / (tf.linalg.global_norm(gradients) + _NORM_FLOOR))
+    return [gradient * factor for gradient in gradients]
+
+
+class TrainingStep:
+    """The compiled functions of one training: a gradient step, and a loss without one.
+
+    Batches are [x (b, N, N, C), offsets (b, 1, 2, C)] and, where the loss needs labels, labels
+    (b, N, N, C) complex64; ``b`` may vary without compiling again.
+    """
+
+    def __init__(self, models: Models, config: TrainingConfig, scale: float) -> None:
+        self._model, self._config, self._scale = models.stages, config, scale
+        # The model's list is in the order of its layers, the same in every process.
+        self.variables = models.autoencoder.trainable_variables
+        self.optimizer = Adam(
+            config.learning_rate, beta_1=config.adam_beta1, beta_2=config.adam_beta2, epsilon=1e-8
+        )
+        self.optimizer.build(self.variables)
+        N, C = config.model.N, config.model.gridsize**2
+        batch = [
+            tf.TensorSpec((None, N, N, C), tf.float32),
+            tf.TensorSpec((None, 1, 2, C), tf.float32),
+        ]
+        if needs_labels(config):
+            batch.append(tf.TensorSpec((None, N, N, C), tf.complex64))
+        rate = tf.TensorSpec((), tf.float32)
+        self.update = tf.function(self._update, [rate, batch], autograph=False)
+        self.measure = tf.function(self._measure, [batch], autograph=False)
+        self.gradients = tf.function(self._gradients, [batch], autograph=False)
+
+    def _measure(self, batch: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Return ``loss``, ``nll``, ``mae`` and, with labels, ``realspace`` of a batch."""
+        x, offsets, *rest = batch
+        stages = self._model([x, offsets], training=True)
+        labels = tf.transpose(rest[0], (0, 3, 1, 2)) if rest else None
+        terms = loss_terms(
+            self._scale, x, stages["amplitude"], stages["intensity"], stages["extracted"], labels
+        )
+        return {"loss": total_loss(self._config, terms), **terms}
+
+    def _gradients(self, batch: list[tf.Tensor]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """Return the loss's gradients, in the order of ``variables``, and the loss terms."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            values = [variable.value for variable in self.variables]
+            tape.watch(values)
+            terms = self._measure(batch)
+        # A supervised loss does not see the probe: its gradient is zero, not missing.
+        zero = tf.UnconnectedGradients.ZERO
+        return tape.gradient(terms["loss"], values, unconnected_gradients=zero), terms
+
+    def _update(self, rate: tf.Tensor, batch: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Take one optimiser step at learning rate ``rate``; return the loss terms before it."""
+        gradients, terms = self._gradients(batch)
+        config = self._config
+        clipped = clip_gradients(
+            gradients, config.gradient_clip_val, config.gradient_clip_algorithm
+        )
+        self.optimizer.learning_rate.assign(rate)
+        self.optimizer.apply(clipped, self.variables)
+        return terms
+
+
+class _Average:
+    """Mean of loss terms over samples, batch by batch."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._samples = 0
+
+    def add(self, terms: Mapping[str, float], samples: int) -> None:
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * samples
+        self._samples += samples
+
+    def values(self, prefix: str = "") -> dict[str, float]:
+        return {prefix + name: total / self._samples for name, total in self._sums.items()}
+
+
+class _Run:
+    """The state of one training run."""
+
+    def __init__(
+        self,
+        container: PtychoDataContainer,
+        config: TrainingConfig,
+        plan: TrainingPlan,
+        step: TrainingStep,
+        max_steps: int | None,
+    ) -> None:
+        self._container, self._config, self._plan, self._step = container, config, plan, step
+        self._limit = math.inf if max_steps is None else max_steps
+        self._with_labels = needs_labels(config)
+        self._schedule = LearningRateSchedule(config, plan.steps_per_epoch)
+        self.history = History()
+        self.step_losses: list[float] = []
+
+    def epoch(self, epoch: int, progress: TrainingProgress) -> bool:
+        """Train one epoch; return whether training is to go on."""
+        average = _Average()
+        for indices in self._plan.epoch(epoch):
+            if len(self.step_losses) >= self._limit:
+                break
+            rate = self._schedule.rate(len(self.step_losses))
+            terms = _floats(self._step.update(tf.constant(rate, tf.float32), self._batch(indices)))
+            check_loss(terms["loss"], epoch, len(self.step_losses) % self._plan.steps_per_epoch)
+            self.step_losses.append(terms["loss"])
+            average.add(terms, len(indices))
+            progress.step(terms["loss"])
+        values = average.values()
+        if not values:
+            return False
+        values |= self._validate(self._plan.validation_batches())
+        values["learning_rate"] = rate
+        self._schedule.end_epoch(values.get("val_loss", values["loss"]))
+        self.history.record(epoch, values)
+        progress.end_epoch(values)
+        return len(self.step_losses) < self._limit
+
+    def _validate(self, batches: Iterable[IndexArray]) -> dict[str, float]:
+        average = _Average()
+        for indices in batches:
+            average.add(_floats(self._step.measure(self._batch(indices))), len(indices))
+        return average.values("val_")
+
+    def _batch(self, indices: IndexArray) -> list[tf.Tensor]:
+        x = self._container.batch_X(indices) * np.float32(self._plan.intensity_scale)
+        batch = [tf.constant(x), tf.constant(self._container.batch_offsets(indices))]
+        if self._with_labels:
+            batch.append(tf.constant(self._container.batch_labels(indices)))
+        return batch
+
+
+def _floats(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:
+    return {name: float(value) for name, value in terms.items()}
+
+
+def train(
+    container: PtychoDataContainer,
+    config: TrainingConfig,
+    *,
+    execution_config: Any = None,
+    weights: Weights | None = None,
+    max_steps: int | None = None,
+    progress: bool = True,
+) -> TrainedModel:
+    """Train the model of ``config`` on the groups of ``container``.
+
+    Starts from canonical ``weights``, by default the seeded initial ones. ``max_steps`` ends
+    training early. An interrupt from the keyboard ends it too: what was reached is returned, and
+    ``history["interrupted"]`` holds the number of the epoch that was cut short.
+    ``execution_config`` is the PyTorch backend's and not used here.
+
+    Raises ``ValueError`` where data, weights and configuration do not fit, and ``RuntimeError``
+    if the loss becomes NaN or infinite.
+    """
+    started = time.perf_counter()
+    plan = plan_training(container, config, weights)
+    models = _build(config, plan.weights)
+    step = TrainingStep(models, config, plan.intensity_scale)
+    run = _Run(container, config, plan, step, max_steps)
+    interrupted: int | None = None
+    with TrainingProgress(config.nepochs, plan.steps_per_epoch, "TensorFlow", progress) as bar:
+        for epoch in range(config.nepochs):
+            try:
+                if not run.epoch(epoch, bar):
+                    break
+            except KeyboardInterrupt:
+                interrupted = epoch + 1
+                logger.warning("training interrupted in epoch %d", interrupted)
+                break
+    history = run.history.as_dict()
+    if interrupted is not None:
+        history["interrupted"] = [float(interrupted)]
+    return TrainedModel(
+        backend="tensorflow",
+        config=config.model,
+        weights=get_canonical_weights(models.autoencoder),
+        intensity_scale=plan.intensity_scale,
+        normalisation=container.normalisation,
+        params=training_params(config),
+        history=history,
+        step_losses=run.step_losses,
+        seconds=time.perf_counter() - started,
+        native=models,
+    )
+
+
+def _build(config: TrainingConfig, weights: Weights) -> Models:
+    return build_models(
+        config.model,
+        weights,
+        probe_trainable=config.probe_trainable,
+        intensity_scale_trainable=config.intensity_scale_trainable,
+    )
+
+
+def loss_gradients(
+    config: TrainingConfig,
+    weights: Weights,
+    x: NDArray[np.float32],
+    offsets: NDArray[np.float32],
+    intensity_scale: float,
+    labels: NDArray[np.complex64] | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """Return the gradient of one batch's loss in every trainable weight, by canonical name.
+
+    ``x`` (B, N, N, C) is s0 * X, ``offsets`` (B, 1, 2, C) are relative coordinates in pixels,
+    ``labels`` (B, N, N, C) the ground-truth patches where the loss needs them.
+    """
+    models = _build(config, weights)
+    step = TrainingStep(models, config, intensity_scale)
+    arrays = [np.asarray(x, np.float32), np.asarray(offsets, np.float32)]
+    if needs_labels(config):
+        if labels is None:
+            raise ValueError(NO_LABELS)
+        arrays.append(np.asarray(labels, np.complex64))
+    gradients, _ = step.gradients([tf.constant(array) for array in arrays])
+    names = {id(variable): name for name, variable in canonical_variables(models.autoencoder)}
+    return {
+        names[id(variable)]: gradient.numpy()
+        for variable, gradient in zip(step.variables, gradients, strict=True)
+    }
