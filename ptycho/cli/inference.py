@@ -16,9 +16,6 @@ from ptycho.cli.train import check_crop, declared_domain, pattern_side, require_
 from ptycho.config.config import InferenceConfig, ModelConfig
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ptycho.raw_data import RawData
 
 __all__ = ["main"]
@@ -85,17 +82,17 @@ def infer(namespace: argparse.Namespace) -> None:
     update_legacy_dict(params.cfg, config)  # CONFIG-001: before any data is read
     validate_inference_config(config)
     backend = get_backend(config.backend)
-    model, restored = load_inference_bundle_with_backend(config.model_path, config)
     raw = backend.load_data(
         config.test_data_file,
         n_subsample=config.n_subsample,
         subsample_seed=config.subsample_seed,
         measurement_domain=declared_domain(config.measurement_domain),
     )
-    check_fit(raw, restored, config)
-    check_crop(options.M, int(restored["N"]))
     if options.comparison_plot and raw.objectGuess is None:
         raise ValueError(f"--comparison_plot: {config.test_data_file} has no objectGuess")
+    check_crop(options.M, pattern_side(raw, config.test_data_file))
+    model, restored = load_inference_bundle_with_backend(config.model_path, config)
+    check_fit(raw, restored, config)
     amplitude, phase, results = backend.reassemble_cdi_image(
         raw,
         config,
@@ -110,9 +107,8 @@ def infer(namespace: argparse.Namespace) -> None:
     say(f"images: {config.output_dir}/reconstructed_{{amplitude,phase}}.png", namespace)
     if config.debug:
         say(f"patches: {write_debug(results, config.output_dir)}", namespace)
-    if options.comparison_plot and raw.objectGuess is not None:
-        path = compare(raw.objectGuess, results, config.output_dir)
-        say(f"comparison: {path}", namespace)
+    if options.comparison_plot:
+        say(f"comparison: {write_comparison(raw, results, config.output_dir)}", namespace)
 
 
 def check_fit(raw: RawData, restored: dict[str, Any], config: InferenceConfig) -> None:
@@ -133,42 +129,21 @@ def write_debug(results: dict[str, Any], directory: Path) -> Path:
     return write_npz(directory / "debug.npz", {name: results[name] for name in names})
 
 
-def compare(truth: NDArray[np.complexfloating], results: dict[str, Any], directory: Path) -> Path:
-    """Draw the reconstruction beside the same region of ``truth`` (H, W) complex.
-
-    The reconstruction is drawn after the complex factor that fits it best to the truth:
-    ptychography leaves overall scale and phase open. Returns the picture's path.
-    """
+def write_comparison(raw: RawData, results: dict[str, Any], directory: Path) -> Path:
+    """Write a picture of the reconstruction beside the data's objectGuess; return its path."""
     import numpy as np
-    from matplotlib.figure import Figure
 
-    from ptycho.core.stitching import extract_patches
+    from ptycho.cli.comparison import comparison_png
+    from ptycho.core.metrics import evaluate
+    from ptycho.io.atomic import write_bytes
 
-    image = results["recon_amp"] * np.exp(1j * results["recon_phase"])
+    if raw.objectGuess is None:
+        raise ValueError("the data has no objectGuess to compare with")
+    canvas = results["recon_amp"] * np.exp(1j * results["recon_phase"])
     centre = np.asarray(results["global_offsets"], np.float64).reshape(-1, 2).mean(axis=0)
-    region = extract_patches(truth, centre[None], len(image))[0]
-    covered = (np.abs(image) > 0) & (np.abs(region) > 0)
-    if not covered.any():
-        raise ValueError("objectGuess lies outside the scanned area: nothing to compare with")
-    fitted = image * (
-        np.vdot(image[covered], region[covered]) / np.vdot(image[covered], image[covered])
-    )
-    figure = Figure(figsize=(10, 9), layout="constrained")
-    axes = figure.subplots(2, 2, sharex=True, sharey=True)
-    rows = (
-        ("amplitude", np.abs(fitted), np.abs(region)),
-        ("phase (rad)", np.angle(fitted), np.angle(region)),
-    )
-    for row, (name, found, wanted) in enumerate(rows):
-        low, high = np.percentile(wanted[covered], [1, 99])
-        shown = (("reconstructed", found), ("objectGuess", wanted))
-        for axis, (label, values) in zip(axes[row], shown, strict=True):
-            masked = np.where(covered, values, np.nan)
-            picture = axis.imshow(masked, cmap="gray", vmin=low, vmax=high)
-            axis.set_title(f"{label} {name}")
-        figure.colorbar(picture, ax=axes[row], shrink=0.8)
+    evaluation = evaluate(canvas, raw.objectGuess, centre, positions=raw.positions)
     path = directory / "comparison_plot.png"
-    figure.savefig(path)
+    write_bytes(path, comparison_png(evaluation))
     return path
 
 

@@ -91,8 +91,6 @@ def read_job(namespace: argparse.Namespace) -> Job:
     execution = None
     if values["torch"] or config.backend == "pytorch":
         execution = PyTorchExecutionConfig(**values["torch"])
-        if namespace.quiet and "enable_progress_bar" not in values["torch"]:
-            execution.enable_progress_bar = False
     return Job(config, RunOptions(**values["run"]), execution, values)
 
 
@@ -157,7 +155,6 @@ def train(namespace: argparse.Namespace) -> None:
 
     update_legacy_dict(params.cfg, job.config)  # CONFIG-001: before any data is read
     backend = get_backend(job.config.backend)
-    backend.require_framework()
     domain = declared_domain(job.config.measurement_domain)
     raw = backend.load_data(
         train_file,
@@ -181,6 +178,9 @@ def train(namespace: argparse.Namespace) -> None:
     model_manager(backend.__name__).save(config.output_dir)
     backend.save_outputs(amplitude, phase, results, str(config.output_dir))
     report(namespace, config, results, amplitude is not None)
+    if "interrupted" in results["history"]:
+        logger.warning("training was interrupted; what it had reached is saved")
+        raise KeyboardInterrupt
 
 
 def declared_domain(domain: str) -> str | None:

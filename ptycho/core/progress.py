@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -11,7 +13,19 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-__all__ = ["TrainingProgress"]
+__all__ = ["TrainingProgress", "hidden_progress"]
+
+_hidden: ContextVar[bool] = ContextVar("hidden", default=False)
+
+
+@contextmanager
+def hidden_progress() -> Iterator[None]:
+    """Hide the progress of every training that starts within the ``with`` block."""
+    token = _hidden.set(True)
+    try:
+        yield
+    finally:
+        _hidden.reset(token)
 
 
 class TrainingProgress:
@@ -34,7 +48,7 @@ class TrainingProgress:
         self._total_epochs = total_epochs
         self._steps_per_epoch = steps_per_epoch
         self._label = label
-        self._enabled = enabled
+        self._enabled = enabled and not _hidden.get()
         self._console = console
         self._bar: Progress | None = None
         self._task: TaskID | None = None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ptycho import params
 from ptycho.config.config import (
+    InferenceConfig,
     ModelConfig,
     TrainingConfig,
     update_legacy_dict,
@@ -112,6 +113,7 @@ def every_position(
     """Group ``data`` with one group per scan position, whatever was trained on.
 
     ``config`` gives ``seed`` and ``neighbor_count`` (a training or an inference configuration).
+    An inference configuration with ``n_groups`` draws that many groups of a scan instead.
     """
     from ptycho.core.grouping import draw_groups
     from ptycho.core.sampling import grouping_generator
@@ -128,14 +130,17 @@ def every_position(
         )
         return _regrouped(data, groups, normalisation)
     _check_raw(data, model)
+    asked = config.n_groups if isinstance(config, InferenceConfig) else None
     return PtychoDataContainer.from_raw(
         data,
         N=model.N,
         gridsize=model.gridsize,
-        n_groups=len(data),
+        n_groups=len(data) if asked is None else asked,
         seed=config.seed,
         neighbor_count=config.neighbor_count,
-        sequential=True,
+        sequential=asked is None,
+        oversample=asked is not None and config.enable_oversampling,
+        pool_size=None if asked is None else config.neighbor_pool_size,
         normalisation=normalisation,
     )
 

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from ptycho.core.progress import TrainingProgress
+from ptycho.core.progress import TrainingProgress, hidden_progress
 
 
 def _console(terminal: bool) -> tuple[Console, io.StringIO]:
@@ -50,6 +50,14 @@ def test_disabled_is_silent(terminal):
     console, stream = _console(terminal)
     _run(TrainingProgress(2, 2, "x", enabled=False, console=console), epochs=2, steps=2)
     assert stream.getvalue() == ""
+
+
+def test_a_caller_can_hide_the_progress_of_what_it_calls():
+    console, stream = _console(terminal=False)
+    with hidden_progress():
+        _run(TrainingProgress(1, 1, "inside", console=console), epochs=1, steps=1)
+    _run(TrainingProgress(1, 1, "after", console=console), epochs=1, steps=1)
+    assert stream.getvalue().startswith("after: epoch 1/1")
 
 
 def test_default_goes_to_standard_error(capsys):
