@@ -35,14 +35,7 @@ SINGLE_ROOMS = {
         "torch_import.py": "one place that imports torch or says how to install it",
         "dataloader.py": "the field's name for PyTorch's data door; TensorFlow has loader.py",
         "helper.py": "the field's name for stitching; TensorFlow has tf_helper.py",
-        "config_params.py": "configuration classes of the client's PyTorch plugin",
-        "config_bridge.py": "translates those into ours",
-        "config_factory.py": "builds them from one call",
-        "train.py": "the client's PyTorch training door",
-        "inference.py": "the client's PyTorch inference door",
-        "cli/shared.py": "what these two share",
-        "generators/registry.py": "the client's registry of networks",
-        "api/base_api.py": "the client's object interface",
+        "torch_import.py": "one place that imports PyTorch or says how to install it",
     },
 }
 #: The ground floor and the doors that lie in ``ptycho`` without being rooms of a wing.
@@ -57,7 +50,7 @@ def _name(path: Path) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_files_stay_readable(path):
     lines = path.read_text(encoding="utf-8").count("\n")
-    assert lines <= MORE_LINES.get(_name(path), MOST_LINES)
+    assert lines < MORE_LINES.get(_name(path), MOST_LINES)
 
 
 def test_no_drawer_for_everything():
