@@ -33,7 +33,8 @@ MAX_TOTAL_BYTES = 2_000_000_000
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 1 << 20
 
-_LEVEL = 1  # float weights hardly compress; higher levels only cost time
+_LEVEL = 1
+_WORTH_DEFLATING = 0.8
 _CHUNK = 1 << 20
 _DIRECTORY_BYTES_PER_MEMBER = 1024
 _END_RECORD, _END_RECORD_BYTES = b"PK\x05\x06", 22
@@ -116,12 +117,13 @@ def check_name(name: str, where: object) -> None:
 def _check_collisions(names: Iterable[str], where: object) -> None:
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(name.casefold(), name)
-        if other is not name:
+        key = name.casefold()
+        if key in seen:
             raise UnsafeMember(
-                f"{where}: members {other!r} and {name!r} are the same file on some systems; "
+                f"{where}: members {seen[key]!r} and {name!r} are the same file on some systems; "
                 "the archive was not made by ptychopinn, do not use it"
             )
+        seen[key] = name
 
 
 # --------------------------------------------------------------------------- writing
@@ -193,10 +195,16 @@ def _write_zip(file: IO[bytes], members: Mapping[str, bytes], target: Path) -> N
 
 
 def _compression(data: bytes) -> int:
-    """Return how a member is packed: as it is, where deflating it would look like a bomb."""
+    """Return whether a member is deflated, judged by its first mebibyte.
+
+    Trained weights shrink by a few percent, which is not worth the time on every save and load;
+    large members that shrink so much that they would read like a bomb are stored as they are too.
+    """
     head = data[:RATIO_FREE_BYTES]
-    packed = len(zlib.compress(head, _LEVEL)) if len(data) > RATIO_FREE_BYTES else len(head)
-    return zipfile.ZIP_STORED if packed * MAX_RATIO < 2 * len(head) else zipfile.ZIP_DEFLATED
+    packed = len(zlib.compress(head, _LEVEL))
+    like_a_bomb = len(data) > len(head) and packed * MAX_RATIO < 2 * len(head)
+    shrinks = packed < _WORTH_DEFLATING * len(head)
+    return zipfile.ZIP_DEFLATED if shrinks and not like_a_bomb else zipfile.ZIP_STORED
 
 
 def _sync_directory(directory: Path) -> None:
