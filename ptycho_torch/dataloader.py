@@ -55,8 +55,8 @@ class BatchSampler:
     """Yields an epoch's batches; each process takes its share of every batch.
 
     ``epoch_batches(epoch)`` gives the batches of an epoch. Lightning calls :meth:`set_epoch`.
-    A batch smaller than the number of processes is given to all of them whole, so that none
-    waits for the others.
+    Gradients are averaged over processes, so a batch that divides evenly trains as it would in
+    one. A batch smaller than the number of processes is given whole to each, lest one wait.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ def _loader(
     ranks: Ranks = lambda: (0, 1),
 ) -> DataLoader[Any]:
     """Return a loader of ``dataset`` in the order of ``epoch_batches``."""
+    import torch
     from torch.utils.data import DataLoader
 
     return DataLoader(
@@ -98,6 +99,8 @@ def _loader(
         collate_fn=_identity,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
+        # Each iteration draws a seed for workers, from the global generator unless given one.
+        generator=torch.Generator(),
     )
 
 

@@ -145,7 +145,8 @@ class CnnAutoencoder(CnnDiffractionToObject):
 # --------------------------------------------------------------------------- canonical weights
 
 
-def _canonical(name: str) -> str:
+def canonical_name(name: str) -> str:
+    """Return the canonical name of a parameter."""
     return name.replace(".", "/").replace("/weight", "/kernel")
 
 
@@ -157,13 +158,13 @@ def set_canonical_weights(module: nn.Module, weights: Weights) -> None:
     check_weights(weights, module.config)  # type: ignore[arg-type]
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            array = weights[_canonical(name)]
+            array = weights[canonical_name(name)]
             values = torch.from_numpy(np.array(array, np.float32))
             if array.ndim == 4 and name != "probe":
                 values = values.permute(3, 2, 0, 1)
             if parameter.shape != values.shape:
                 raise ValueError(
-                    f"weight {_canonical(name)!r} has shape {array.shape}, which does not fit "
+                    f"weight {canonical_name(name)!r} has shape {array.shape}, which does not fit "
                     f"the model's {tuple(parameter.shape)}"
                 )
             parameter.copy_(values)
@@ -173,11 +174,16 @@ def get_canonical_weights(module: nn.Module) -> Weights:
     """Return a copy of the model's weights under canonical names, float32, HWIO."""
     weights: Weights = {}
     for name, parameter in module.named_parameters():
-        values = parameter.detach().cpu()
-        if values.ndim == 4 and name != "probe":
-            values = values.permute(2, 3, 1, 0)
-        weights[_canonical(name)] = np.array(values.numpy(), np.float32, order="C")
+        weights[canonical_name(name)] = canonical_array(name, parameter)
     return weights
+
+
+def canonical_array(name: str, values: Tensor) -> NDArray[np.float32]:
+    """Return a copy of a parameter's values, or of its gradient, with kernels HWIO."""
+    values = values.detach().cpu()
+    if values.ndim == 4 and name != "probe":
+        values = values.permute(2, 3, 1, 0)
+    return np.array(values.numpy(), np.float32, order="C")
 
 
 def build_model(config: ModelConfig, weights: Weights) -> CnnAutoencoder:
@@ -279,19 +285,23 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
         """Return the batch's loss; logs the same names as training, after ``val_``."""
         return self._measure(batch, "val_")
 
-    def _measure(self, batch: Batch, prefix: str) -> Tensor:
-        config, result = self.training_config, self(batch.x, batch.relative)
+    def measure(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the batch's ``loss`` and the terms it is made of."""
+        result = self(batch.x, batch.relative)
         outputs = (result.amplitude, result.intensity, result.patches, batch.labels)
         terms = loss_terms(self.intensity_scale, batch.x, *outputs)
-        loss = total_loss(config, terms)
-        values = {"loss": loss.detach()} | {name: term.detach() for name, term in terms.items()}
+        return {"loss": total_loss(self.training_config, terms), **terms}
+
+    def _measure(self, batch: Batch, prefix: str) -> Tensor:
+        terms = self.measure(batch)
         self.log_dict(
-            {prefix + name: value for name, value in values.items()},
+            {prefix + name: term.detach() for name, term in terms.items()},
             on_step=False,
             on_epoch=True,
             batch_size=len(batch.x),
+            sync_dist=self.trainer.world_size > 1,
         )
-        return loss
+        return terms["loss"]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam over the weights that train; its rate is set before each step."""

@@ -16,6 +16,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.utilities.warnings import PossibleUserWarning
+from numpy.typing import NDArray
 
 from ptycho.config.config import TrainingConfig
 from ptycho.config.execution import PyTorchExecutionConfig
@@ -36,12 +37,15 @@ from ptycho.core.weights import Weights
 from ptycho_torch.dataloader import training_loaders
 from ptycho_torch.model import (
     PtychoPINN_Lightning,
+    canonical_array,
+    canonical_name,
     get_canonical_weights,
     plain_fields,
     set_canonical_weights,
+    to_batch,
 )
 
-__all__ = ["LearningRate", "Recorder", "build_module", "train"]
+__all__ = ["LearningRate", "Recorder", "build_module", "loss_gradients", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +97,12 @@ class Recorder(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Take the batch's loss."""
-        self._pending.append(outputs["loss"])
-        if outputs["loss"].device.type == "cpu" or len(self._pending) == _FETCH_EVERY:
+        """Take the batch's loss, the mean over processes."""
+        loss = outputs["loss"]
+        if trainer.world_size > 1:
+            loss = trainer.strategy.reduce(loss, reduce_op="mean")
+        self._pending.append(loss)
+        if loss.device.type == "cpu" or len(self._pending) == _FETCH_EVERY:
             self._fetch()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -223,15 +230,14 @@ def loss_gradients(
         canvas_side=merge_canvas_side(config.model.N, float(np.abs(offsets).max())),
     )
     set_canonical_weights(module.model, weights)
-    module.training_loss(to_batch(x, offsets, labels)).backward()
-    trainable = [p for p in module.model.parameters() if p.requires_grad]
-    with torch.no_grad():
-        for parameter in trainable:
-            gradient = parameter.grad
-            parameter.copy_(torch.zeros_like(parameter) if gradient is None else gradient)
-    names = {canonical_name(n) for n, p in module.model.named_parameters() if p.requires_grad}
-    gradients = get_canonical_weights(module.model)
-    return {name: value for name, value in gradients.items() if name in names}
+    module.measure(to_batch(x, offsets, labels))["loss"].backward()
+    return {
+        canonical_name(name): canonical_array(
+            name, torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        )
+        for name, parameter in module.model.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 def _trainer(
