@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -188,13 +189,22 @@ class _Parser(argparse.ArgumentParser):
     """Report a bad flag in one line, naming the nearest flag where it is unknown."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        parsed, unknown = self.parse_known_args(args, namespace)
+        given = [self._known_spelling(a) for a in (sys.argv[1:] if args is None else args)]
+        parsed, unknown = self.parse_known_args(given, namespace)
         if unknown:
             flag = unknown[0].partition("=")[0]
             near = difflib.get_close_matches(flag, list(self._option_string_actions), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             self.error(f"unknown flag or argument {unknown[0]!r}{hint}")
         return parsed
+
+    def _known_spelling(self, argument: str) -> str:
+        """Return a flag as it was declared: any mix of dashes and underscores means the same."""
+        flag, equals, value = argument.partition("=")
+        if not flag.startswith("--") or flag in self._option_string_actions:
+            return argument
+        spellings = {o.replace("_", "-"): o for o in self._option_string_actions}
+        return spellings.get(flag.replace("_", "-"), flag) + equals + value
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (--help lists all flags)\n")

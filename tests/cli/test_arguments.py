@@ -110,6 +110,16 @@ def test_bad_flags_are_one_line_and_exit_code_2(flags, said, capsys):
     assert re.search(said, line), line
 
 
+@pytest.mark.parametrize(
+    "flag", ["--no-enable_oversampling", "--no_enable_oversampling", "--no-enable-oversampling"]
+)
+def test_dashes_and_underscores_mix(flag):
+    values = _merged(flag, "--train-data_file=a_b-c.npz", "--torch_num-workers", "2")
+    assert values["training"]["enable_oversampling"] is False
+    assert values["training"]["train_data_file"] == Path("a_b-c.npz")
+    assert values["torch"] == {"num_workers": 2}
+
+
 # ------------------------------------------------------------------ YAML
 
 
