@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter
 
 from ptycho import params
 from ptycho.core.scaling import normalise_probe
@@ -23,6 +22,8 @@ def get_default_probe(N: int) -> NDArray[np.complex64]:
 
     It is centred between pixels, at (N - 1)/2. Raises ``ValueError`` for N below 1.
     """
+    from scipy.ndimage import gaussian_filter  # slow to import and seldom needed
+
     if N < 1:
         raise ValueError(f"probe side N is {N}; it must be at least 1")
     axis = np.arange(N) - (N - 1) / 2

@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 _LOG = logging.getLogger(__name__)
 
@@ -118,6 +117,8 @@ def _draw_seeds(
 
 def _nearest_neighbors(positions: FloatArray, seeds: IndexArray, pool: int) -> IndexArray:
     """Return (B, pool) nearest neighbours of the seeds, nearest first, without the seed."""
+    from scipy.spatial import cKDTree  # as slow to import as everything else here together
+
     tree = cKDTree(positions, balanced_tree=False, compact_nodes=False)
     _, found = tree.query(positions[seeds], k=np.arange(1, pool + 2))
     # Where coordinates repeat, the seed may come late among its twins or not at all: move it to

@@ -34,12 +34,9 @@ def resolve_domain(dtype: np.dtype[Any], declared: str = "auto") -> Domain:
 def to_amplitude(diffraction: NDArray[Any], domain: Domain) -> NDArray[np.float32]:
     """Return diffraction amplitude, float32, same shape; the only place that takes the root."""
     if domain == "counts":
-        # Into float32 directly: no double-precision copy of the stack, and no float16 root of
-        # 8-bit counts.
-        root = np.float32 if diffraction.itemsize < 4 else None
-        amplitude = np.empty(diffraction.shape, np.float32)
-        np.sqrt(diffraction, out=amplitude, dtype=root, casting="same_kind")
-        return amplitude
+        # The dtype keeps NumPy from half precision for 8-bit counts and from a double-precision
+        # copy of the stack for 32-bit ones.
+        return np.sqrt(diffraction, dtype=np.float32, casting="same_kind")
     return diffraction.astype(np.float32, copy=False)
 
 

@@ -68,8 +68,7 @@ def _check_patterns(patterns: Array, n: int) -> None:
         raise ValueError(f"diff3d has shape {patterns.shape}: the patterns have no pixels")
     _check_real("diff3d", patterns)
     # Minimum and maximum see NaN and infinity too and need no temporary array.
-    low, high = patterns.min(), patterns.max()
-    if np.isfinite(low) and np.isfinite(high) and low >= 0:
+    if patterns.min() >= 0 and np.isfinite(patterns.max()):
         return
     for index, pattern in enumerate(patterns):
         bad = pattern[~(np.isfinite(pattern) & (pattern >= 0))]

@@ -49,6 +49,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_remains(
     assert os.listdir(tmp_path) == ["file.npz"]
 
 
+def test_whoever_reads_the_old_file_keeps_it(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "file.npz", {"a": np.arange(3)})
+    os.link(path, tmp_path / "held")
+    before = path.read_bytes()
+    write_npz(path, {"a": np.arange(4)})
+    assert (tmp_path / "held").read_bytes() == before
+    assert len(read_npz(path, ("a",), ())["a"]) == 4
+
+
 def test_the_file_gets_the_usual_permissions(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"")
     path = write_npz(tmp_path / "file.npz", {"a": np.zeros(1)})

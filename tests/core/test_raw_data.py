@@ -481,6 +481,8 @@ def test_grouped_arrays_have_the_legacy_shapes_and_agree() -> None:
     np.testing.assert_allclose(
         grouped["coords_offsets"] - grouped["coords_relative"], grouped["coords_nn"], atol=1e-12
     )
+    start = grouped["coords_start_offsets"] - grouped["coords_start_relative"]
+    np.testing.assert_allclose(start, grouped["coords_start_nn"], atol=1e-12)
     expected = grouped["normalisation"] * np.sqrt(grouped["diffraction"])
     np.testing.assert_allclose(grouped["X_full"], expected, rtol=1e-6)
     with pytest.raises(KeyError):

@@ -51,6 +51,12 @@ def test_squares_become_whole_roots(dtype: str) -> None:
     np.testing.assert_array_equal(amplitude, roots)
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "f2"])
+def test_roots_are_taken_in_single_precision(dtype: str) -> None:
+    counts = np.array([2, 3, 5, 200], dtype)
+    np.testing.assert_allclose(to_amplitude(counts, "counts") ** 2, counts, rtol=3e-7)
+
+
 def test_large_counts_keep_single_precision() -> None:
     counts = np.array([2**32 - 1, 16_777_217], np.uint32)
     np.testing.assert_allclose(to_amplitude(counts, "counts"), [65536.0, 4096.0001220703], 1e-7)
