@@ -322,4 +322,6 @@ def check_predict_inputs(
             f"local_offsets has shape {offsets.shape}; {model} and {len(x)} groups take "
             f"({len(x)}, 1, 2, {C})"
         )
+    if not np.isfinite(offsets).all():
+        raise ValueError(f"local_offsets has NaN or infinity; {model} takes pixels")
     return x, offsets

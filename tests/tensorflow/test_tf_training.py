@@ -1,0 +1,237 @@
+"""Training: what it changes, in which order, and what it refuses."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ptycho import training
+from ptycho.core.container import PtychoDataContainer
+from ptycho.core.sampling import epoch_order, split_indices
+from ptycho.core.training_plan import plan_training
+from ptycho.core.workflow import create_container
+
+
+def _changed(trained, before):
+    return {k for k, v in trained.weights.items() if not np.array_equal(v, before[k])}
+
+
+# ------------------------------------------------------------------ the optimiser
+
+
+def _adam_by_hand(gradients, rate, beta1, beta2):
+    """Algorithm 1 of Kingma & Ba in float64."""
+    value = first = second = np.zeros_like(gradients[0], np.float64)
+    for t, gradient in enumerate(gradients, start=1):
+        first = beta1 * first + (1 - beta1) * gradient
+        second = beta2 * second + (1 - beta2) * gradient.astype(np.float64) ** 2
+        m_hat, v_hat = first / (1 - beta1**t), second / (1 - beta2**t)
+        value = value - rate * m_hat / (np.sqrt(v_hat) + 1e-8)
+    return value
+
+
+def test_adam_is_algorithm_1():
+    rng = np.random.default_rng(0)
+    # Gradients near epsilon tell it from the variant that adds epsilon to the uncorrected root.
+    sizes = 10.0 ** np.arange(-9, 3)
+    gradients = [(sizes * rng.standard_normal(12)).astype(np.float32) for _ in range(30)]
+    import keras
+
+    variable = keras.Variable(np.zeros(12, np.float32))
+    optimizer = training.Adam(0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
+    optimizer.build([variable])
+    for gradient in gradients:
+        optimizer.apply([tf.constant(gradient)], [variable])
+    expected = _adam_by_hand(gradients, 0.01, 0.9, 0.999)
+    np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5)
+
+
+def test_clipping_by_norm_is_global():
+    gradients = [tf.constant([3.0, 0.0]), tf.constant([[4.0]])]
+    clipped = training.clip_gradients(gradients, 2.5, "norm")
+    np.testing.assert_allclose(clipped[0], [1.5, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(clipped[1], [[2.0]], rtol=1e-6)
+    unchanged = training.clip_gradients(gradients, 6.0, "norm")
+    np.testing.assert_array_equal(unchanged[0], gradients[0])
+
+
+def test_clipping_by_value_is_elementwise():
+    (clipped,) = training.clip_gradients([tf.constant([-3.0, 0.5, 3.0])], 2.0, "value")
+    np.testing.assert_array_equal(clipped, [-2.0, 0.5, 2.0])
+    assert training.clip_gradients([clipped], None, "norm")[0] is clipped
+
+
+# ------------------------------------------------------------------ the loop
+
+
+def test_twenty_steps_lower_the_loss(trained):
+    losses = trained.step_losses
+    assert len(losses) == 20
+    assert np.mean(losses[-4:]) < 0.5 * np.mean(losses[:4])
+
+
+def test_history_has_every_name_once_per_epoch(trained):
+    history = trained.history
+    names = {"loss", "nll", "mae", "val_loss", "val_nll", "val_mae", "learning_rate"}
+    assert set(history) == names | {"train_loss"}
+    assert {len(values) for values in history.values()} == {7}  # 3 steps an epoch, the 7th cut
+    assert history["loss"] == history["train_loss"] == history["nll"]
+    assert all(isinstance(value, float) for value in history["loss"])
+
+
+def test_epoch_loss_is_the_mean_over_samples(scan, fit, make_config):
+    config = make_config(nepochs=1, learning_rate=1e-30)
+    trained = fit(config)
+    sizes = np.array([8, 8, 7])
+    expected = (sizes * trained.step_losses).sum() / 23
+    assert trained.history["loss"][0] == pytest.approx(expected, rel=1e-6)
+    # A rate this small changes nothing: it is the schedule's rate that the optimiser uses.
+    assert not _changed(trained, plan_training(create_container(scan, config), config).weights)
+
+
+class _Spy(PtychoDataContainer):
+    """A container that remembers which groups were asked for."""
+
+    def __init__(self, original):
+        super().__init__(
+            original.amplitude, original.groups, original.positions, original.probe,
+            original.normalisation, labels=original.labels,
+        )  # fmt: skip
+        self.asked = []
+
+    def batch_X(self, indices):
+        self.asked.append(np.asarray(indices).tolist())
+        return super().batch_X(indices)
+
+
+def test_batches_follow_the_shared_order_and_the_step_compiles_once(scan, fit, make_config):
+    config = make_config(seed=5, validation_fraction=0.2, batch_size=6)
+    spy = _Spy(create_container(scan, config))
+    fit(config, container=spy)
+    training_groups, validation_groups = split_indices(24, 0.2, 5)
+    expected = []
+    for epoch in range(2):
+        order = training_groups[epoch_order(len(training_groups), 5, epoch)]
+        expected += [order[i : i + 6].tolist() for i in range(0, len(order), 6)]
+        expected.append(validation_groups.tolist())
+    assert spy.asked == expected
+    assert len(expected[3]) == 1  # the last, partial batch is kept
+
+
+def test_batches_of_any_size_share_one_compiled_step(scan, make_config):
+    config = make_config()
+    container = create_container(scan, config)
+    plan = plan_training(container, config)
+    step = training.TrainingStep(training._build(config, plan.weights), config, 20.0)
+    for size in (8, 3, 1):
+        batch = [
+            tf.constant(container.batch_X(np.arange(size))),
+            tf.constant(container.batch_offsets(np.arange(size))),
+        ]
+        step.update(tf.constant(1e-3), batch)
+    assert step.update.experimental_get_tracing_count() == 1
+
+
+def test_the_schedule_is_followed(fit, make_config):
+    trained = fit(make_config(nepochs=2, scheduler="Exponential", learning_rate=2e-3))
+    np.testing.assert_allclose(trained.history["learning_rate"], [2e-3, 0.95 * 2e-3])
+
+
+def test_training_is_repeatable_and_leaves_the_random_state_alone(fit, make_config):
+    config = make_config(2, probe_trainable=True)
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002  # what must stay as it is
+    first, second = fit(config, max_steps=3), fit(config, max_steps=3)
+    assert first.step_losses == second.step_losses
+    for name, value in first.weights.items():
+        np.testing.assert_array_equal(value, second.weights[name])
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+# ------------------------------------------------------------------ what trains
+
+
+@pytest.mark.parametrize(
+    ("probe", "scale"), [(True, False), (False, True)], ids=["probe", "log_scale"]
+)
+def test_every_weight_trains_when_its_flag_says_so_and_only_then(
+    scan, fit, make_config, probe, scale
+):
+    config = make_config(probe_trainable=probe, intensity_scale_trainable=scale)
+    before = plan_training(create_container(scan, config), config).weights
+    changed = _changed(fit(config, max_steps=2), before)
+    still = {name for name, on in (("probe", probe), ("log_scale", scale)) if not on}
+    assert set(before) - changed == still
+
+
+def test_two_photon_numbers_in_one_process_do_not_see_each_other(fit, make_config):
+    from ptycho.model_manager import ObjectPredictor
+
+    few = fit(make_config(nphotons=1e4), max_steps=2)
+    x = np.random.default_rng(0).uniform(0, 5, (3, 32, 32, 1)).astype(np.float32)
+    offsets = np.zeros((3, 1, 2, 1), np.float32)
+    before = ObjectPredictor.of(few).predict([x, offsets])
+    many = fit(make_config(nphotons=1e8), max_steps=2)
+    assert few.intensity_scale == pytest.approx(100 / 16)
+    assert many.intensity_scale == pytest.approx(1e4 / 16)
+    assert few.weights["log_scale"] == pytest.approx(math.log(100 / 16), abs=0.01)
+    assert many.weights["log_scale"] == pytest.approx(math.log(1e4 / 16), abs=0.01)
+    # The loss is independent of the photon number, and so is what was learned.
+    np.testing.assert_allclose(few.step_losses, many.step_losses, rtol=1e-4)
+    np.testing.assert_array_equal(ObjectPredictor.of(few).predict([x, offsets]), before)
+
+
+def test_supervised_training_fits_the_labels(scan, fit, make_config):
+    config = make_config(model={"model_type": "supervised"}, nepochs=20, probe_trainable=True)
+    trained = fit(config, max_steps=12)
+    realspace = trained.history["realspace"]
+    assert realspace == trained.history["loss"]
+    assert realspace[-1] < 0.8 * realspace[0]
+    # The probe, and the border outside the central square, are no part of this loss.
+    before = plan_training(create_container(scan, config), config).weights
+    border = {name for name in before if "/outer" in name}
+    assert set(before) - _changed(trained, before) == {"probe"} | border
+
+
+def test_supervised_training_without_labels_is_refused(unlabelled_scan, fit, make_config):
+    config = make_config(model={"model_type": "supervised"})
+    with pytest.raises(ValueError, match="objectGuess or Y"):
+        fit(config, container=create_container(unlabelled_scan, config))
+
+
+def test_a_real_space_term_adds_to_the_physics(fit, make_config):
+    config = make_config(nll_weight=0.5, realspace_weight=0.5, realspace_mae_weight=1.0)
+    trained = fit(config, max_steps=1)
+    values = {name: trained.history[name][0] for name in ("loss", "nll", "realspace")}
+    expected = 0.5 * values["nll"] + 0.5 * values["realspace"]
+    assert values["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+# ------------------------------------------------------------------ what stops it
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(scan, fit, make_config):
+    config = make_config()
+    container = create_container(scan, config)
+    container.amplitude = container.amplitude.copy()
+    container.amplitude[container.groups[:, 0], 3, 3] = np.nan
+    with pytest.raises(RuntimeError, match=r"epoch 1, step 1.*learning_rate"):
+        fit(config, container=container)
+
+
+def test_an_interrupt_returns_what_was_reached(monkeypatch, fit, make_config):
+    def press_ctrl_c(self, loss):
+        self.pressed = getattr(self, "pressed", 0) + 1
+        if self.pressed == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("ptycho.core.progress.TrainingProgress.step", press_ctrl_c)
+    trained = fit(make_config(nepochs=5))
+    assert trained.history["interrupted"] == [2.0]
+    assert len(trained.history["loss"]) == 1
+    assert len(trained.step_losses) == 4
+
+
+def test_weights_of_another_network_are_refused(fit, make_config, trained):
+    with pytest.raises(ValueError, match=r"encoder/block1/conv1/kernel"):
+        fit(make_config(1), weights=trained.weights)
