@@ -46,11 +46,9 @@ _REFUSED_FLAGS = 0x1 | 0x40 | 0x2000  # encrypted, strongly encrypted, masked he
 # What zipfile raises on bytes that are not a sound zip file.
 _MALFORMED = (
     zipfile.BadZipFile,
-    zlib.error,
     struct.error,
     EOFError,
     LookupError,
-    NotImplementedError,
     OverflowError,
     RuntimeError,
     ValueError,
@@ -295,8 +293,8 @@ def _check_directory(file: IO[bytes], path: Path) -> None:
         raise _not_an_archive(path, "no end record")
     if tail[: max(0, start)][-_ZIP64_LOCATOR_BYTES:].startswith(_ZIP64_LOCATOR):
         raise ArchiveTooLarge(f"{path}: a zip64 archive, for more than {MAX_TOTAL_BYTES} bytes")
-    members, directory_bytes = struct.unpack_from("<HI", tail, start + 10)
-    if members > MAX_MEMBERS or directory_bytes > MAX_MEMBERS * _DIRECTORY_BYTES_PER_MEMBER:
+    (directory_bytes,) = struct.unpack_from("<I", tail, start + 12)
+    if directory_bytes > MAX_MEMBERS * _DIRECTORY_BYTES_PER_MEMBER:
         raise ArchiveTooLarge(f"{path}: more than {MAX_MEMBERS} members")
 
 

@@ -261,7 +261,7 @@ def test_a_disk_error_stays_one(tmp_path, monkeypatch):
 def test_nothing_is_extracted(tmp_path, monkeypatch):
     path = write_archive(tmp_path, MEMBERS)
     for name in ("extract", "extractall"):
-        monkeypatch.setattr(zipfile.ZipFile, name, full_disk)
+        monkeypatch.delattr(zipfile.ZipFile, name)
     read_archive(path)
     assert files_below(tmp_path) == [ARCHIVE_NAME]
 

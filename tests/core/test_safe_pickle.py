@@ -227,7 +227,7 @@ def test_an_opcode_off_the_list_is_named(name):
         safe_pickle.loads(FORBIDDEN[name])
 
 
-NESTED_TUPLES = b"\x80\x04})" + b"\x85" * 60_000 + b"Ns."
+NESTED_TUPLES = b"\x80\x04})" + b"\x85" * 200_000 + b"Ns."
 BROKEN = {
     "empty": b"",
     "no stop": b"\x80\x04]",
@@ -255,7 +255,7 @@ BROKEN = {
     "nested too deep": b"\x80\x04" + b"]" * 100 + b"a" * 99 + b".",
     "very deep": b"\x80\x04" + b"]" * 50_000 + b"a" * 49_999 + b".",
     "trailing bytes": b"\x80\x04N.N.",
-    "too long": b"\x80\x04" + b"N" * 300_000 + b".",
+    "too long": pickle.dumps("x" * 300_000),
     "persistent id": persistent(4),
     "object with state": pickle.dumps(Stateful()),
     "array": pickle.dumps(np.zeros(2)),
