@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ptycho.config.config import ModelConfig
 from ptycho.core.weights import OUTER_CHANNELS, ConvLayer
 
-__all__ = ["ACTIVATIONS", "Block", "Decoder", "Encoder", "Head", "scaled_tanh"]
+__all__ = ["ACTIVATIONS", "Block", "Decoder", "Encoder", "Head", "conv_of_doubled", "scaled_tanh"]
 
 Activation = Callable[[Tensor], Tensor]
 LayerTable = dict[str, ConvLayer]
@@ -98,6 +98,25 @@ def _double(features: Tensor) -> Tensor:
     return F.interpolate(features, scale_factor=2, mode="nearest")
 
 
+#: Which taps of the large image (last axis) fall on which pixel of the small one (middle axis),
+#: for its even and its odd rows.
+_FOLD = (((1.0, 0, 0), (0, 1, 1), (0, 0, 0)), ((0, 0, 0), (1, 1, 0), (0, 0, 1)))
+
+
+def conv_of_doubled(conv: nn.Conv2d, features: Tensor) -> Tensor:
+    """Return ``conv`` of the 2 x nearest-upsampled features, worked out on the small image.
+
+    Of the nine pixels under the kernel some are copies of one, so for each of the four places
+    inside a small pixel the kernel adds up to one on the small image. With the few output
+    channels of a head this takes a third of the time.
+    """
+    fold = torch.tensor(_FOLD, dtype=conv.weight.dtype, device=features.device)
+    kernels = torch.einsum("atk,oikl,bsl->oabits", fold, conv.weight, fold)
+    kernels = kernels.reshape(-1, *conv.weight.shape[1:])
+    biases = None if conv.bias is None else conv.bias.repeat_interleave(4)
+    return F.pixel_shuffle(F.conv2d(features, kernels, biases, padding=1), 2)
+
+
 class Head(nn.Module):
     """From a decoder's features (B, 32 n, N/2, N/2) to an image per patch, (B, O, N, N).
 
@@ -126,12 +145,12 @@ class Head(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the activated image."""
         if not self.pad:
-            return self.activation(self.inner(_double(self.up_block(features))))
+            return self.activation(conv_of_doubled(self.inner, self.up_block(features)))
         inner = features
         if self.border:
             inner = features[:, :-OUTER_CHANNELS]
         image = F.pad(self.activation(self.inner(inner)), [self.margin] * 4)
         if self.border:
-            outer = self.outer(_double(self.outer_block(features[:, -OUTER_CHANNELS:])))
-            image = image + F.silu(outer) * self.outside
+            outer = self.outer_block(features[:, -OUTER_CHANNELS:])
+            image = image + F.silu(conv_of_doubled(self.outer, outer)) * self.outside
         return image

@@ -11,7 +11,7 @@ from scipy.signal import correlate
 from ptycho.config.config import ModelConfig
 from ptycho.core.weights import initial_weights, weight_shapes
 from ptycho.core.workflow import create_container
-from ptycho_torch import model, model_manager, training
+from ptycho_torch import layers, model, model_manager, training
 from ptycho_torch.model import PtychoPINN_Lightning
 
 VARIANTS = {
@@ -222,3 +222,20 @@ def test_checkpoints_of_a_trainer_load(scan, make_config, tmp_path):
     loaded = PtychoPINN_Lightning.load_from_checkpoint(tmp_path / "trainer.ckpt")
     assert np.array_equal(loaded.model.probe.detach(), module.model.probe.detach())
     assert loaded.model.config == config.model
+
+
+def test_convolution_of_the_upsampled_image_on_the_small_one():
+    generator = torch.Generator().manual_seed(0)
+    conv = torch.nn.Conv2d(5, 3, 3, padding=1).double()
+    features = torch.randn(2, 5, 6, 7, generator=generator, dtype=torch.float64)
+    features.requires_grad_()
+    large = features.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    weights = torch.randn(2, 3, 12, 14, generator=generator, dtype=torch.float64)
+    inputs = (features, conv.weight, conv.bias)
+    expected = torch.autograd.grad((conv(large) * weights).sum(), inputs)
+    found = layers.conv_of_doubled(conv, features)
+    torch.testing.assert_close(found, conv(large), atol=1e-12, rtol=0)
+    for one, other in zip(
+        torch.autograd.grad((found * weights).sum(), inputs), expected, strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-11, rtol=0)
