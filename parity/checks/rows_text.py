@@ -9,7 +9,7 @@ from typing import Any
 from parity.checks.recorder import PAIR, Recorder
 from parity.facts.live import flags, parsed_type
 from parity.facts.static import Signature, functions, origin_of, written_signature
-from parity.spec.records import Row
+from parity.spec.records import Row, Spec
 from parity.spec.values import parse_literal
 
 #: Package of each backend's wing.
@@ -107,15 +107,28 @@ def check_flag(row: Row, recorder: Recorder) -> None:
         recorder.require(subject, type(found) is type(wanted) and found == wanted, what, case)
 
 
-def check_unspecified_flags(
-    described: dict[str, set[str]], field_flags: dict[str, set[str]], recorder: Recorder
-) -> None:
-    """Judge the reverse: flags that neither a row nor a field of a dataclass accounts for.
+#: Commands whose flags come from dataclasses too: module -> (table of fields, prefix).
+_FIELD_FLAGS: dict[str, tuple[tuple[str, str], ...]] = {
+    "ptycho.cli.train": (
+        ("model-config", ""),
+        ("training-config", ""),
+        ("execution-config", "torch_"),
+    ),
+    "ptycho.cli.inference": (("inference-config", ""),),
+}
 
-    Both arguments map a command's module to the destinations (names without dashes) it may have.
-    """
-    for target, names in described.items():
-        allowed = names | field_flags[target] | {"help"}
+
+def check_unspecified_flags(spec: Spec, recorder: Recorder) -> None:
+    """Judge the reverse: flags that neither a row nor a field of a table accounts for."""
+    for target, tables in _FIELD_FLAGS.items():
+        allowed = {"help"}
+        for table, prefix in tables:
+            allowed |= {prefix + row.cells["Field"] for row in spec.of_table(table)}
+        allowed |= {
+            row.cells["Flag"].removeprefix("--")
+            for row in spec.rows
+            if row.kind == "flags" and row.target == target
+        }
         for action in flags(_parser(target)).values():
             what = f"{action.option_strings[0]} of {target} is not in the specification"
             for subject in recorder.backends:

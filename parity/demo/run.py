@@ -29,10 +29,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", type=Path, help="a scan in the NPZ schema instead of the built-in"
     )
-    parser.add_argument("--epochs", type=int, help="epochs per backend (default: 15)")
+    parser.add_argument("--epochs", type=int, help="epochs per backend")
     parser.add_argument("--gridsize", type=int, choices=(1, 2), default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--M", type=int, help="side of the stitched patch centres, default N/2")
+    parser.add_argument("--M", type=int, help="side of the stitched patch centres, default 5/16 of N")
     parser.add_argument("--no-parity", action="store_true", help="skip the parity gate")
     return parser
 
@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     epochs = arguments.epochs or settings.DEFAULT_EPOCHS
     fields = settings.training_fields(raw, epochs, arguments.seed, arguments.gridsize)
     save_config(output / "config.json", fields)
-    M = arguments.M or fields["model"]["N"] // 2
+    M = arguments.M or fields["model"]["N"] * 5 // 16
     _say(f"      {scan}: {len(raw)} patterns of {raw.diff3d.shape[1:]}")
     trainings = {}
     for backend in BACKENDS:

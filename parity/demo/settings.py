@@ -13,7 +13,7 @@ from ptycho.raw_data import RawData
 BACKENDS = ("tensorflow", "pytorch")
 
 #: Epochs per backend unless asked otherwise.
-DEFAULT_EPOCHS = 15
+DEFAULT_EPOCHS = 4
 
 #: Probe energy that must lie in the central N/2 square for the padded decoder to suffice.
 _CONFINED_ENERGY = 0.97
@@ -47,6 +47,7 @@ def training_fields(raw: RawData, epochs: int, seed: int, gridsize: int) -> dict
         "mae_weight": 1.0,
         "nll_weight": 0.0,
         "n_groups": len(raw),
+        "learning_rate": 2e-3,
         "scheduler": "WarmupCosine",
         "lr_warmup_epochs": 0,
         "lr_min_ratio": 0.02,

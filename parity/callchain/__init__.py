@@ -1,0 +1,1 @@
+"""Which of our functions a job enters, and in which order."""

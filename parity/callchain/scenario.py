@@ -1,0 +1,81 @@
+"""The jobs that are traced: a tiny training with saving, and a reconstruction from the bundle."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from parity.callchain.recorder import first_entries
+from parity.spec.records import Row
+from ptycho import params
+from ptycho.config.config import ModelConfig, TrainingConfig
+from ptycho.raw_data import RawData
+from ptycho.simulation.simulate import built_in_scan
+
+#: Package of each built-in backend.
+PACKAGES = {"tensorflow": "ptycho", "pytorch": "ptycho_torch"}
+
+#: Stages that a training, and an inference, pass.
+TRAINING = ("load", "configure", "group", "build", "scale", "forward", "loss", "save")
+INFERENCE = ("restore", "load", "group", "scale", "infer", "stitch")
+
+
+def stage_symbols(rows: tuple[Row, ...], package: str) -> dict[str, str]:
+    """Return stage -> symbol from the stages table; bare modules are the backend's own."""
+    symbols = {}
+    for row in rows:
+        where = row.cells["Where"]
+        own = not where.startswith("ptycho")
+        symbols[row.cells["Stage"]] = f"{package}.{where}" if own else where
+    return symbols
+
+
+def tiny_config(backend: str) -> TrainingConfig:
+    """Return a training of two steps that either backend finishes in seconds."""
+    model = ModelConfig(N=32, n_filters_scale=1, gridsize=2, probe_big=False)
+    return TrainingConfig(
+        model=model, n_groups=16, batch_size=8, nepochs=1, validation_fraction=0.0, backend=backend
+    )  # type: ignore[arg-type]  # a name from PACKAGES
+
+
+def _keeping_params(job: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        before = dict(params.cfg)
+        try:
+            job()
+        finally:
+            params.cfg.clear()
+            params.cfg.update(before)
+
+    return run
+
+
+def trace_stages(backend: str, rows: tuple[Row, ...]) -> dict[str, list[str]]:
+    """Return the stages entered by ``train`` and by ``infer``, in order of first entry."""
+    package = PACKAGES[backend]
+    symbols = stage_symbols(rows, package)
+    stage_of = {symbol: stage for stage, symbol in symbols.items()}
+    components = importlib.import_module(f"{package}.workflows.components")
+    manager = importlib.import_module(f"{package}.model_manager")
+    components.require_framework()
+    with tempfile.TemporaryDirectory() as folder:
+        scan, bundle = Path(folder) / "scan.npz", Path(folder) / "bundle"
+        built_in_scan(N=32, n_positions=25).to_file(scan)
+        config = tiny_config(backend)
+        config.output_dir = bundle
+
+        def train() -> None:
+            components.train_cdi_model(RawData.from_file(scan), None, config)
+            manager.save(bundle)
+
+        def infer() -> None:
+            model, _ = components.load_inference_bundle(bundle)
+            components.reassemble_cdi_image(RawData.from_file(scan), config, model, M=10)
+
+        entered = {
+            "train": first_entries(_keeping_params(train), symbols.values()),
+            "infer": first_entries(_keeping_params(infer), symbols.values()),
+        }
+    return {job: [stage_of[symbol] for symbol in order] for job, order in entered.items()}

@@ -1,0 +1,74 @@
+"""Registers one check for each row of the specification's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from parity.checks import rows_config, rows_files, rows_run, rows_text
+from parity.checks.recorder import Recorder
+from parity.checks.registry import check
+from parity.spec.parse import load_specification
+from parity.spec.records import INFORMATIVE_KINDS, Row, Spec
+
+RowCheck = Callable[[Row, Recorder], None]
+
+#: How rows of a kind are judged: function, verdicts, whether frameworks are needed.
+_KINDS: dict[str, tuple[RowCheck, tuple[str, ...], bool]] = {
+    "fields": (rows_config.check_field, ("backend",), False),
+    "keys": (rows_config.check_key, ("backend",), False),
+    "constants": (rows_config.check_constant, ("backend",), False),
+    "layers": (rows_config.check_layer, ("backend",), False),
+    "signatures": (rows_text.check_signature, ("backend",), False),
+    "flags": (rows_text.check_flag, ("backend",), False),
+    "shapes": (rows_run.check_shape, ("backend",), True),
+    "members": (rows_run.check_member, ("backend",), True),
+    "errors": (rows_files.check_error, ("backend",), True),
+    "npz": (rows_files.check_npz_key, ("backend",), False),
+    "stages": (rows_run.check_stage, ("backend",), True),
+}
+
+
+def register_rows(spec: Spec) -> None:
+    """Register a check ``table/first cell`` for every row that states a fact."""
+    for row in spec.rows:
+        if row.kind in INFORMATIVE_KINDS:
+            continue
+        function, judges, framework = _KINDS[row.kind]
+        title = f"{row.table}: {row.text[:80]}"
+        check(row.id, title, judges, framework=framework)(partial(function, row))
+
+
+def _tables(spec: Spec, kind: str, column: str) -> dict[str, set[str]]:
+    tables: dict[str, set[str]] = {}
+    for row in spec.rows:
+        if row.kind == kind:
+            tables.setdefault(row.target, set()).add(row.cells[column])
+    return tables
+
+
+def _register_reverse(spec: Spec) -> None:
+    """Register the reverse direction: nothing exists that the tables do not list."""
+    fields = _tables(spec, "fields", "Field")
+    keys = _tables(spec, "keys", "Field")
+
+    @check("R-1", "Every field of the configuration has a row", ("backend",), framework=False)
+    def _fields(run: Recorder) -> None:
+        rows_config.check_unspecified_fields(fields, run)
+
+    @check("R-2", "Every key mapping has a row", ("backend",), framework=False)
+    def _keys(run: Recorder) -> None:
+        rows_config.check_unspecified_keys(set().union(*keys.values()), run)
+
+    @check("R-3", "Every flag has a row or a field", ("backend",), framework=False)
+    def _flags(run: Recorder) -> None:
+        rows_text.check_unspecified_flags(spec, run)
+
+    @check("R-4", "Every archive member has a row", ("backend",))
+    def _members(run: Recorder) -> None:
+        rows_run.check_unspecified_members(spec.of_table("archive"), run)
+
+
+_SPEC = load_specification()
+register_rows(_SPEC)
+_register_reverse(_SPEC)
