@@ -6,6 +6,7 @@ import importlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, cast
 
 from parity.callchain.recorder import first_entries
 from parity.spec.records import Row
@@ -13,6 +14,8 @@ from ptycho import params
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.raw_data import RawData
 from ptycho.simulation.simulate import built_in_scan
+
+BackendName = Literal["tensorflow", "pytorch"]
 
 #: Package of each built-in backend.
 PACKAGES = {"tensorflow": "ptycho", "pytorch": "ptycho_torch"}
@@ -35,9 +38,11 @@ def stage_symbols(rows: tuple[Row, ...], package: str) -> dict[str, str]:
 def tiny_config(backend: str) -> TrainingConfig:
     """Return a training of two steps that either backend finishes in seconds."""
     model = ModelConfig(N=32, n_filters_scale=1, gridsize=2, probe_big=False)
-    return TrainingConfig(
-        model=model, n_groups=16, batch_size=8, nepochs=1, validation_fraction=0.0, backend=backend
-    )  # type: ignore[arg-type]  # a name from PACKAGES
+    config = TrainingConfig(
+        model=model, n_groups=16, batch_size=8, nepochs=1, validation_fraction=0.0
+    )
+    config.backend = cast(BackendName, backend)
+    return config
 
 
 def _keeping_params(job: Callable[[], None]) -> Callable[[], None]:

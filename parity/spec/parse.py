@@ -136,7 +136,8 @@ class _Reader:
 
 def _duplicates(clauses: Sequence[Clause], rows: Sequence[Row]) -> Iterator[Finding]:
     seen: dict[str, Place] = {}
-    for record in (*clauses, *rows):
+    records: list[Clause | Row] = [*clauses, *rows]
+    for record in records:
         if record.id in seen:
             first = seen[record.id]
             yield Finding(record.place, f"id {record.id} is also at {first.file}:{first.line}")
