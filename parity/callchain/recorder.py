@@ -42,5 +42,5 @@ def first_entries(job: Callable[[], Any], symbols: Iterable[str]) -> list[str]:
         job()
     finally:
         sys.setprofile(before)
-        threading.setprofile(None)  # type: ignore[arg-type]  # the documented way to switch it off
+        threading.setprofile(None)
     return order
