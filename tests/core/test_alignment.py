@@ -98,6 +98,14 @@ def test_a_flat_image_is_left_where_it_is() -> None:
     np.testing.assert_allclose(np.abs(found.reconstruction), np.abs(truth[AREA]).mean(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("height", [40, 41, 56, 70])
+def test_there_is_nothing_to_register_in_flat_images(height: int) -> None:
+    flat = np.full((height, 53), 0.3 - 0.1j)
+    found = align(flat, 2 * flat)
+    assert found.shift == (0, 0)
+    np.testing.assert_allclose(found.reconstruction, 2 * flat, rtol=1e-9)
+
+
 def test_unusable_images_are_refused() -> None:
     truth = _object(7)
     with pytest.raises(ValueError, match="zero everywhere"):

@@ -72,8 +72,8 @@ def test_jitter_stays_within_its_bound_and_fills_it() -> None:
 def test_the_spiral_has_no_holes_and_no_clumps() -> None:
     positions = scans.fermat_spiral(400, 5.0)
     nearest = cKDTree(positions).query(positions, k=2)[0][:, 1]
-    assert nearest.min() > 3.0
-    assert nearest.max() < 6.5
+    assert nearest.min() > 4.3
+    assert nearest.max() < 5.1
 
 
 def test_overlap_of_a_raster() -> None:

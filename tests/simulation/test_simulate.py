@@ -44,6 +44,13 @@ def test_object_and_photon_streams_are_separate() -> None:
     np.testing.assert_array_equal(a.positions, b.positions)
 
 
+def test_photon_noise_does_not_depend_on_how_the_object_was_drawn() -> None:
+    clear = {"absorption": 0.0, "phase_shift": 0.0}
+    a, b = (simulate(ScanSettings(**SMALL, **clear, object=name)) for name in ("grf", "lines"))
+    assert a.diff3d is not None
+    np.testing.assert_array_equal(a.diff3d, b.diff3d)
+
+
 def test_the_global_random_state_is_neither_read_nor_written() -> None:
     np.random.seed(0)  # noqa: NPY002 - it is the legacy state that must not matter
     before = np.random.get_state()[1].copy()  # noqa: NPY002
