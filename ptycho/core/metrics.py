@@ -175,9 +175,15 @@ def amplitude_ssim(reconstruction: NDArray[Any], truth: NDArray[Any]) -> float:
 
 
 def phase_ssim(reconstruction: NDArray[Any], truth: NDArray[Any]) -> float:
-    """Return the structural similarity of the phases; data range: the truth's, in radians."""
+    """Return the structural similarity of the phases; data range: the truth's, in radians.
+
+    Phases are counted from the truth's least one, so that like grey values they lie between 0
+    and the data range: structural similarity weighs means against each other, and a truth's
+    own zero of phase is arbitrary.
+    """
     image, reference = phase_images(reconstruction, truth)
-    return structural_similarity(image, reference, float(np.ptp(reference)))
+    least, data_range = float(reference.min()), float(np.ptp(reference))
+    return structural_similarity(image - least, reference - least, data_range)
 
 
 def mean_absolute_error(image: NDArray[Any], truth: NDArray[Any]) -> float:
@@ -313,6 +319,8 @@ def evaluate(
     scores = {"complex_nrmse": complex_nrmse(image, reference)}
     for name, pair in (("amplitude", amplitudes), ("phase", phases)):
         scores |= {f"{name}_{key}": value for key, value in _image_scores(*pair).items()}
+    scores["amplitude_ssim"] = amplitude_ssim(image, reference)
+    scores["phase_ssim"] = phase_ssim(image, reference)
     scores["amplitude_correlation"] = amplitude_correlation(image, reference)
     scores["phase_correlation"] = phase_correlation(image, reference)
     for name, curve in rings.items():
@@ -327,7 +335,6 @@ def _image_scores(image: FloatArray, truth: FloatArray) -> dict[str, float]:
     data_range = float(np.ptp(truth))
     return {
         "data_range": data_range,
-        "ssim": structural_similarity(image, truth, data_range),
         "psnr": peak_snr(image, truth, data_range),
         "mae": mean_absolute_error(image, truth),
         "mse": mean_squared_error(image, truth),

@@ -55,13 +55,30 @@ def test_scores_agree_with_scikit_image(truth: NDArray[np.complex128]) -> None:
     assert metrics.correlation(a, b) == pytest.approx(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
-def test_phase_ssim_uses_the_truths_own_range(truth: NDArray[np.complex128]) -> None:
+def test_phase_ssim_is_that_of_an_image_of_the_truths_own_range(
+    truth: NDArray[np.complex128],
+) -> None:
     image = _noisy(truth, 0.05)
     a, b = np.angle(image), np.angle(truth)
     ssim = reference.structural_similarity(
-        b, a, data_range=np.ptp(b), gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        b - b.min(),
+        a - b.min(),
+        data_range=np.ptp(b),
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
     )
     assert metrics.phase_ssim(image, truth) == pytest.approx(ssim, rel=1e-6)
+
+
+@pytest.mark.parametrize("angle", [0.4, 2.0, -3.0])
+def test_no_score_depends_on_where_the_truths_phase_is_zero(
+    truth: NDArray[np.complex128], angle: float
+) -> None:
+    image, turn = _noisy(truth, 0.05), np.exp(1j * angle)
+    plain, turned = _evaluate(image, truth), _evaluate(image, turn * truth)
+    for name in plain.keys() - {"scale_phase", "ramp_y", "ramp_x"}:
+        assert turned[name] == pytest.approx(plain[name], rel=1e-3, nan_ok=True), name
 
 
 def test_phases_across_the_branch_cut_are_compared_without_wraps(
