@@ -6,6 +6,7 @@ Positions are (x, y) = (column, row) in object pixels of the patch centre; see
 
 from __future__ import annotations
 
+import copy
 import logging
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,19 @@ class RawData:
         if self.diff3d is None:
             raise ValueError(_NO_PATTERNS)
         return resolve_domain(self.diff3d.dtype, self.measurement_domain)
+
+    def in_domain(self, domain: str) -> RawData:
+        """Return this scan, arrays shared, with another ``measurement_domain``.
+
+        Raises ``ValueError`` for an unknown domain.
+        """
+        resolve_domain(np.dtype(np.float32), domain)
+        if domain == self.measurement_domain:
+            return self
+        declared = copy.copy(self)
+        declared.measurement_domain = domain
+        declared._amplitude = None
+        return declared
 
     def amplitude(self) -> NDArray[np.float32]:
         """Return the diffraction amplitude, (n, N, N) float32 in C order; computed once.

@@ -31,6 +31,7 @@ __all__ = [
     "update_legacy_dict",
     "validate_inference_config",
     "validate_model_config",
+    "validate_sampling",
     "validate_training_config",
 ]
 
@@ -194,8 +195,14 @@ def dataclass_to_legacy_dict(obj: Any) -> dict[str, Any]:
 def update_legacy_dict(cfg: MutableMapping[str, Any], obj: Any) -> None:
     """Write a configuration into ``cfg`` (normally ``ptycho.params.cfg``).
 
-    ``None`` means "not set here" and leaves an existing entry alone.
+    ``None`` means "not set here" and leaves an existing entry alone. Raises ``TypeError`` for a
+    ``PyTorchExecutionConfig``, which says how one backend runs and is nobody else's business.
     """
+    if isinstance(obj, PyTorchExecutionConfig):
+        raise TypeError(
+            "PyTorchExecutionConfig is not written to params.cfg: give it to the workflow as "
+            "torch_execution_config"
+        )
     cfg.update({k: v for k, v in dataclass_to_legacy_dict(obj).items() if v is not None})
 
 
@@ -269,12 +276,23 @@ def validate_model_config(config: ModelConfig) -> None:
     _check_real(config, "gaussian_smoothing_sigma", 0.0, math.inf)
 
 
-def _check_sampling(config: TrainingConfig | InferenceConfig) -> None:
+def validate_sampling(config: TrainingConfig | InferenceConfig) -> None:
+    """Raise ``ValueError`` unless the fields that say how a scan is grouped are allowed.
+
+    It is what a reconstruction with a loaded model takes from either configuration.
+    """
     for name in ("n_images", "n_groups", "n_subsample", "neighbor_pool_size"):
         _check_int(config, name, 1, optional=True)
     _check_int(config, "neighbor_count", 1)
     _check_int(config, "subsample_seed", 0, optional=True)
     _check_int(config, "seed", 0)
+    domains = _CHOICES["measurement_domain"]
+    known = config.measurement_domain in domains
+    _require(known, config, "measurement_domain", f"one of {domains}")
+
+
+def _check_run(config: TrainingConfig | InferenceConfig) -> None:
+    validate_sampling(config)
     _check_choices(config)
     _check_bools(config)
 
@@ -282,7 +300,7 @@ def _check_sampling(config: TrainingConfig | InferenceConfig) -> None:
 def validate_training_config(config: TrainingConfig) -> None:
     """Raise ``ValueError`` unless ``config`` (and its model) describes a possible training."""
     validate_model_config(config.model)
-    _check_sampling(config)
+    _check_run(config)
     _check_int(config, "batch_size", 1)
     _check_int(config, "nepochs", 1)
     for name in ("mae_weight", "nll_weight", "realspace_mae_weight", "realspace_weight"):
@@ -315,7 +333,7 @@ def validate_inference_config(config: InferenceConfig) -> None:
     ``ValueError`` for a bad field, ``FileNotFoundError`` for a missing path. The model part is
     not checked: the bundle's own configuration wins.
     """
-    _check_sampling(config)
+    _check_run(config)
     for name in ("model_path", "test_data_file"):
         path = Path(getattr(config, name))
         if not path.exists():

@@ -20,6 +20,7 @@ from ptycho.config.config import (
     ModelConfig,
     TrainingConfig,
     update_legacy_dict,
+    validate_sampling,
     validate_training_config,
 )
 from ptycho.core.bundle import Bundle
@@ -94,7 +95,7 @@ def create_container(
         return _regrouped(data, data.groups, normalisation)
     _check_raw(data, config.model)
     return PtychoDataContainer.from_raw(
-        data,
+        _as_declared(data, config),
         N=config.model.N,
         gridsize=config.model.gridsize,
         n_groups=config.n_groups,
@@ -112,8 +113,9 @@ def every_position(
 ) -> PtychoDataContainer:
     """Group ``data`` with one group per scan position, whatever was trained on.
 
-    ``config`` gives ``seed`` and ``neighbor_count`` (a training or an inference configuration).
-    An inference configuration with ``n_groups`` draws that many groups of a scan instead.
+    ``config`` gives ``seed``, ``neighbor_count`` and ``measurement_domain`` (a training or an
+    inference configuration). An inference configuration with ``n_groups`` draws that many groups
+    of a scan instead.
     """
     from ptycho.core.grouping import draw_groups
     from ptycho.core.sampling import grouping_generator
@@ -132,7 +134,7 @@ def every_position(
     _check_raw(data, model)
     asked = config.n_groups if isinstance(config, InferenceConfig) else None
     return PtychoDataContainer.from_raw(
-        data,
+        _as_declared(data, config),
         N=model.N,
         gridsize=model.gridsize,
         n_groups=len(data) if asked is None else asked,
@@ -170,6 +172,12 @@ def _check_raw(data: Any, model: ModelConfig) -> None:
             f"diffraction patterns are {' x '.join(map(str, sides))} pixels but config.model.N is "
             f"{model.N}: set ModelConfig.N={sides[-1]} or crop the patterns"
         )
+
+
+def _as_declared(data: RawData, config: Any) -> RawData:
+    """Return the scan with the measurement domain that ``config`` declares, if it does."""
+    domain = config.measurement_domain
+    return data if domain == "auto" else data.in_domain(domain)
 
 
 def _regrouped(
@@ -243,12 +251,15 @@ def reassemble_image(
     ``flip_x`` and ``flip_y`` negate that coordinate of the positions at which patches are put
     down, and ``transpose`` swaps rows and columns of each patch, for scans whose axes run
     against the detector's. ``M`` is the side of the central part of a patch that is used.
-    ``config`` gives ``seed`` and ``neighbor_count``; network and scales are the model's own.
+    ``config`` says how the scan is grouped; network and scales are the model's own.
 
     Returns amplitude and phase (radians), each float32 (S, S), and a dictionary with
     ``obj_tensor_full`` (K, N, N, 1) complex64, ``global_offsets`` (K, 1, 2, 1), ``recon_amp``,
     ``recon_phase`` and ``stitched_container``.
+
+    Raises ``ValueError`` for a bad field of ``config``, before data or model is touched.
     """
+    validate_sampling(config)
     container = every_position(test_data, config, model.config, model.normalisation)
     patches = evaluate_test_data(model, container)
     if transpose:

@@ -23,6 +23,7 @@ from ptycho.config.config import (
     PyTorchExecutionConfig,
     TrainingConfig,
     update_legacy_dict,
+    validate_sampling,
     validate_training_config,
 )
 
@@ -177,8 +178,9 @@ def load_inference_bundle_with_backend(
     Returns (model, parameters): ``model.predict([X * intensity_scale, local_offsets])`` gives
     object patches, complex64 (B, N, N, 1); the parameters are the legacy dictionary.
 
-    Raises ``ValueError`` for an unknown backend, ``KeyError`` for another ``model_name`` than
-    ``diffraction_to_obj``, ``FileNotFoundError`` where there is no bundle.
+    Raises ``ValueError`` for an unknown backend or a bad field of ``config``, ``KeyError`` for
+    another ``model_name`` than ``diffraction_to_obj``, ``FileNotFoundError`` where there is no
+    bundle.
     """
     update_legacy_dict(params.cfg, config)  # CONFIG-001, before the backend is looked at
     backend = get_backend(config.backend)
@@ -187,6 +189,7 @@ def load_inference_bundle_with_backend(
             f"model_name is {model_name!r}: a bundle is loaded for inference as "
             "'diffraction_to_obj'"
         )
+    validate_sampling(config)
     _ready_backend(config.backend)
     model, restored = backend.load_inference_bundle(bundle_dir)
     return model, restored
