@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,17 +33,16 @@ def _limits(images: Sequence[NDArray[Any]]) -> tuple[float, float]:
 def reconstructions(scores: Scores) -> Figure:
     """Draw amplitude and phase (radians) of the reference, both backends and their difference."""
     images = {_LABELS[name]: scores.images[name] for name in _LABELS}
-    difference = [
-        part(images["PyTorch"]) - part(images["TensorFlow"]) for part in (np.abs, np.angle)
-    ]
+    parts: tuple[Callable[[NDArray[Any]], NDArray[Any]], ...] = (np.abs, np.angle)
+    difference = [part(images["PyTorch"]) - part(images["TensorFlow"]) for part in parts]
     # Phases of two aligned images differ by a small angle: wrap, or a jump at pi would dominate.
     difference[1] = np.angle(np.exp(1j * difference[1]))
     if scores.reference is not None:
         images = {"reference": scores.reference, **images}
     figure = Figure(figsize=(3.1 * (len(images) + 1), 6.0), layout="constrained")
     grid = figure.subplots(2, len(images) + 1)
-    rows = ((np.abs, "amplitude", "gray"), (np.angle, "phase", "twilight_shifted"))
-    for row, (part, name, cmap) in enumerate(rows):
+    rows = (("amplitude", "gray"), ("phase", "twilight_shifted"))
+    for row, (part, (name, cmap)) in enumerate(zip(parts, rows, strict=True)):
         shown = {title: part(image) for title, image in images.items()}
         limits = _limits(list(shown.values()))
         for axes, (title, image) in zip(grid[row], shown.items(), strict=False):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from parity.demo import figures
-from parity.demo.settings import BACKENDS
 from parity.demo.score import Scores
+from parity.demo.settings import BACKENDS
 from ptycho.raw_data import RawData
 
 _SCORE_KEYS = ("amplitude_ssim", "phase_ssim", "amplitude_correlation", "phase_correlation")
@@ -56,7 +56,7 @@ def assemble(
         "backends": backends,
         "pair": scores.pair,
         "reference": "truth" if scores.has_reference else "none",
-        "scan": {"name": scan.name, "patterns": len(raw), "N": int(raw.diff3d.shape[-1])},
+        "scan": {"name": scan.name, "patterns": len(raw), "N": fields["model"]["N"]},
         "config": fields,
         "environment": _environment(),
         "checks": [] if verdicts is None else verdicts["checks"],

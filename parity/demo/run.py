@@ -32,13 +32,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, help="epochs per backend")
     parser.add_argument("--gridsize", type=int, choices=(1, 2), default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--M", type=int, help="side of the stitched patch centres, default 5/16 of N")
+    parser.add_argument(
+        "--M", type=int, help="side of the stitched patch centres, default 5/16 of N"
+    )
     parser.add_argument("--no-parity", action="store_true", help="skip the parity gate")
     return parser
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _run_worker(step: str, arguments: list[str], log_file: Path) -> None:
@@ -53,14 +56,14 @@ def _run_worker(step: str, arguments: list[str], log_file: Path) -> None:
 
 
 def _prepare_scan(data: Path | None, output: Path, seed: int) -> Path:
-    from ptycho.raw_data import RawData
+    from parity.demo.settings import read_scan
     from ptycho.simulation.simulate import built_in_scan
 
     if data is None:
         scan = output / "scan.npz"
         built_in_scan(seed=seed).to_file(scan)
         return scan
-    RawData.from_file(data)  # refuse a bad file before anything is trained
+    read_scan(data)  # refuse a bad file before anything is trained
     return data
 
 
@@ -102,19 +105,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Run every step; return the exit code (0 parity holds, 1 it does not)."""
     from parity.demo import report, score, settings
     from parity.demo.worker import save_config
-    from ptycho.raw_data import RawData
 
     start = time.perf_counter()
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     _say("[1/5] scan")
     scan = _prepare_scan(arguments.data, output, arguments.seed)
-    raw = RawData.from_file(scan)
+    raw = settings.read_scan(scan)
+    N = settings.pattern_side(raw)
     epochs = arguments.epochs or settings.DEFAULT_EPOCHS
     fields = settings.training_fields(raw, epochs, arguments.seed, arguments.gridsize)
     save_config(output / "config.json", fields)
-    M = arguments.M or fields["model"]["N"] * 5 // 16
-    _say(f"      {scan}: {len(raw)} patterns of {raw.diff3d.shape[1:]}")
+    M = arguments.M or N * 5 // 16
+    _say(f"      {scan}: {len(raw)} patterns of {N} x {N} pixels")
     trainings = {}
     for backend in BACKENDS:
         _say(f"[2/5] train {backend}: {epochs} epochs")
@@ -136,16 +139,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point of ``ptycho_demo``: 0 parity holds, 1 it does not, 2 bad input or a failed step."""
+    """Run ``ptycho_demo``: 0 parity holds, 1 it does not, 2 bad input or a failed step."""
     arguments = _parser().parse_args(argv)
     try:
         return run(arguments)
     except (DemoError, ValueError, KeyError, OSError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"ptycho_demo: {message}", file=sys.stderr)
+        sys.stderr.write(f"ptycho_demo: {message}\n")
         return 2
     except KeyboardInterrupt:
-        print("ptycho_demo: interrupted", file=sys.stderr)
+        sys.stderr.write("ptycho_demo: interrupted\n")
         return 130
 
 

@@ -61,9 +61,11 @@ def _difference(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(np.abs(a - b).max() / max(np.abs(a).max(), np.abs(b).max()))
 
 
-def _against_reference(scores: Scores, raw: RawData, stitched: Mapping[str, _Stitched]) -> None:
+def _against_reference(
+    scores: Scores, raw: RawData, reference: NDArray[Any], stitched: Mapping[str, _Stitched]
+) -> None:
     for name, result in stitched.items():
-        scored = evaluate(result.object, raw.objectGuess, result.centre, positions=raw.positions)
+        scored = evaluate(result.object, reference, result.centre, positions=raw.positions)
         scores.of[name].update(scored.scores)
         scores.images[name] = scored.alignment.reconstruction
         scores.reference = scored.alignment.truth
@@ -86,7 +88,7 @@ def score_all(raw: RawData, files: Mapping[Pair, Path]) -> Scores:
     own = {name: stitched[name, name] for name in BACKENDS}
     scores = Scores(of={name: {} for name in BACKENDS})
     if raw.objectGuess is not None:
-        _against_reference(scores, raw, own)
+        _against_reference(scores, raw, raw.objectGuess, own)
     else:
         _against_each_other(scores, raw, own)
     for reader in BACKENDS:

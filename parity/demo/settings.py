@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,19 @@ DEFAULT_EPOCHS = 4
 
 #: Probe energy that must lie in the central N/2 square for the padded decoder to suffice.
 _CONFINED_ENERGY = 0.97
+
+
+def read_scan(path: Path) -> RawData:
+    """Read a scan that the demo can train on; ``ValueError`` without patterns or probe."""
+    raw = RawData.from_file(path)
+    if raw.diff3d is None or raw.probeGuess is None:
+        raise ValueError(f"{path}: training needs diffraction patterns and probeGuess")
+    return raw
+
+
+def pattern_side(raw: RawData) -> int:
+    """Return the side of the patterns in pixels."""
+    return raw.amplitude().shape[-1]
 
 
 def confined_energy(probe: NDArray[Any]) -> float:
@@ -36,10 +50,10 @@ def training_fields(raw: RawData, epochs: int, seed: int, gridsize: int) -> dict
     """
     return {
         "model": {
-            "N": int(raw.diff3d.shape[-1]),
+            "N": pattern_side(raw),
             "gridsize": gridsize,
             "n_filters_scale": 1,
-            "pad_object": confined_energy(raw.probeGuess) >= _CONFINED_ENERGY,
+            "pad_object": confined_energy(np.asarray(raw.probeGuess)) >= _CONFINED_ENERGY,
             "probe_big": False,
         },
         "batch_size": 8,

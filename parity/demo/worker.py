@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ptycho.cli.console import run_command
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.raw_data import RawData
 from ptycho.workflows.backend_selector import get_backend, train_cdi_model_with_backend
@@ -81,9 +82,16 @@ def reconstruct(backend: str, scan: Path, bundle: Path, output: Path, M: int) ->
     )
 
 
+def _act(args: argparse.Namespace) -> None:
+    if args.action == "train":
+        train(args.backend, args.scan, args.config, args.output)
+    else:
+        reconstruct(args.backend, args.scan, args.bundle, args.output, args.M)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one action; see ``--help``."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="parity.demo.worker", description=__doc__)
     parser.add_argument("action", choices=("train", "reconstruct"))
     parser.add_argument("--backend", required=True, choices=("tensorflow", "pytorch"))
     parser.add_argument("--scan", type=Path, required=True)
@@ -91,12 +99,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--M", type=int, default=20)
-    args = parser.parse_args(argv)
-    if args.action == "train":
-        train(args.backend, args.scan, args.config, args.output)
-    else:
-        reconstruct(args.backend, args.scan, args.bundle, args.output, args.M)
-    return 0
+    # What a command's console looks at: the demo's own output says the rest.
+    parser.set_defaults(quiet=False, verbose=False)
+    return run_command(parser, argv, _act)
 
 
 if __name__ == "__main__":
