@@ -30,7 +30,7 @@ def read_scan(path: Path) -> RawData:
 
 def pattern_side(raw: RawData) -> int:
     """Return the side of the patterns in pixels."""
-    return raw.amplitude().shape[-1]
+    return int(raw.amplitude().shape[-1])
 
 
 def confined_energy(probe: NDArray[Any]) -> float:
