@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.warnings import PossibleUserWarning
 from numpy.typing import NDArray
 
@@ -104,6 +103,8 @@ class Recorder(pl.Callback):
         self._pending.append(loss)
         if loss.device.type == "cpu" or len(self._pending) == _FETCH_EVERY:
             self._fetch()
+        # An epoch cut short by max_steps is validated too, as it is when told to stop.
+        trainer.should_stop = trainer.should_stop or trainer.global_step == trainer.max_steps
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Record the epoch's mean values, validation included."""
@@ -174,7 +175,7 @@ def train(
     module = build_module(container, config, plan)
     steps = -(-plan.steps_per_epoch // execution.accum_steps)
     learning_rate = LearningRate(LearningRateSchedule(config, steps))
-    shown = progress and execution.enable_progress_bar
+    shown = progress and execution.enable_progress_bar and rank_zero_only.rank == 0
     with (
         TrainingProgress(config.nepochs, plan.steps_per_epoch, "PyTorch", shown) as bar,
         tempfile.TemporaryDirectory() as scratch,
@@ -191,6 +192,7 @@ def train(
             ranks=lambda: (trainer.global_rank, trainer.world_size),
         )
         interrupted = _fit(trainer, module, loaders)
+        module.trainer = None  # which would keep the data alive as long as the model
     history = recorder.history.as_dict()
     if interrupted:
         logger.warning("training interrupted in epoch %d", recorder.epoch + 1)
@@ -305,14 +307,12 @@ def _quiet_lightning() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _global_settings_restored() -> Iterator[None]:
-    """Undo what Lightning changes for the whole process: determinism, cuDNN, Ctrl-C."""
+    """Undo what Lightning changes for the whole process: determinism, cuDNN, gradients."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
     grad = torch.is_grad_enabled()
     filling = torch.utils.deterministic.fill_uninitialized_memory
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if main else None
     try:
         # Every tensor here is written before it is read; filling it first costs a tenth.
         torch.utils.deterministic.fill_uninitialized_memory = False
@@ -322,5 +322,3 @@ def _global_settings_restored() -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
         torch.utils.deterministic.fill_uninitialized_memory = filling
         torch.set_grad_enabled(grad)
-        if handler is not None:
-            signal.signal(signal.SIGINT, handler)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import pickle
 import random
 import signal
 
@@ -180,6 +181,15 @@ def test_without_validation_there_is_no_val_loss(fit, make_config):
     assert len(trained.step_losses) == 6
 
 
+def test_an_epoch_cut_short_is_validated_too(fit, make_config):
+    config = make_config(nepochs=5, validation_fraction=0.125)
+    for steps in (2, 3, 4):
+        trained = fit(config, max_steps=steps)
+        assert len(trained.step_losses) == steps
+        losses = trained.history["val_loss"]
+        assert len(set(losses)) == len(losses) == (steps + 2) // 3
+
+
 @pytest.mark.parametrize("scheduler", ["Default", "Exponential", "WarmupCosine"])
 def test_learning_rate_of_every_step(fit, make_config, steps, scheduler):
     config = make_config(nepochs=3, scheduler=scheduler, lr_warmup_epochs=1, learning_rate=2e-3)
@@ -212,6 +222,14 @@ def test_given_weights_are_started_from(fit, make_config):
     assert again.step_losses[0] < first.step_losses[0]
     with pytest.raises(ValueError, match="encoder/block1/conv1/kernel"):
         fit(make_config(2), weights=first.weights)
+
+
+def test_mixed_precision_trains_nearly_alike(fit, make_config):
+    config = make_config(2, nepochs=1, validation_fraction=0.0)
+    full = fit(config).step_losses
+    mixed = fit(config, execution={"precision": "bf16-mixed"}).step_losses
+    assert mixed == pytest.approx(full, rel=0.05)
+    assert mixed != full
 
 
 # ------------------------------------------------------------------ endings
@@ -291,3 +309,6 @@ def test_trained_model_describes_itself(fit, make_config, scan):
     assert trained.seconds > 0
     for name, array in get_canonical_weights(trained.native.model).items():
         assert np.array_equal(array, trained.weights[name])
+    # It travels to other processes, without the data it was trained on.
+    copy = pickle.loads(pickle.dumps(trained))
+    assert copy.step_losses == trained.step_losses
