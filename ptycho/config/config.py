@@ -230,7 +230,7 @@ def _is_int(value: Any) -> bool:
 def _is_real(value: Any) -> bool:
     try:
         return not isinstance(value, (bool, str)) and math.isfinite(float(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

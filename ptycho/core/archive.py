@@ -47,9 +47,6 @@ _REFUSED_FLAGS = 0x1 | 0x40 | 0x2000  # encrypted, strongly encrypted, masked he
 _MALFORMED = (
     zipfile.BadZipFile,
     struct.error,
-    EOFError,
-    LookupError,
-    OverflowError,
     RuntimeError,
     ValueError,
 )

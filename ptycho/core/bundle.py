@@ -336,7 +336,7 @@ def _read_config(params: Mapping[str, Any], place: Path) -> ModelConfig:
     config = ModelConfig(**values)
     try:
         validate_model_config(config)
-    except (ValueError, TypeError, OverflowError) as error:
+    except ValueError as error:
         raise BadParams(f"{place}: params describe no network: {error}") from error
     return config
 

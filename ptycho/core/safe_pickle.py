@@ -153,7 +153,7 @@ class _Machine:
 
     def pop(self, count: int) -> list[Any]:
         parts = self.stack[-count:]
-        if len(parts) < count or any(isinstance(part, _Mark) for part in parts):
+        if len(parts) < count:
             raise ValueError("the stack is empty")
         del self.stack[-count:]
         return parts

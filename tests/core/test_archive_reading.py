@@ -61,6 +61,16 @@ def in_directory(raw, offset, value):
     return raw[:start] + value + raw[start + len(value) :]
 
 
+def far_away(offset):
+    """Return an archive whose only member claims to start at a 64-bit offset."""
+    raw = in_directory(zipped(("a", b"x")), 42, b"\xff\xff\xff\xff")
+    raw = in_directory(raw, 30, struct.pack("<H", 12))
+    at = end_record(raw)
+    extra = struct.pack("<HHQ", 1, 8, offset)
+    size = struct.pack("<I", 46 + 1 + len(extra))
+    return raw[:at] + extra + raw[at : at + 12] + size + raw[at + 16 :]
+
+
 def files_below(path):
     return sorted(str(p.relative_to(path)) for p in path.rglob("*"))
 
@@ -87,6 +97,7 @@ NO_ARCHIVES = {
     "only an end record": b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 3, 3, 200, 0, 0),
     "head cut off": SOUND[40:],
     "directory offset": SOUND[: end_record(SOUND) + 16] + b"\xf0\xff\xff\x7f" + SOUND[-2:],
+    "a header beyond all files": far_away(2**64 - 1),
     "unknown compression": in_directory(SOUND, 10, b"\x63\x00"),
     "future version": in_directory(SOUND, 6, b"\xff\x00"),
     "patched data": in_directory(SOUND, 8, b"\x20\x00"),
@@ -163,10 +174,11 @@ def test_too_many_members(tmp_path):
     refused(tmp_path, claimed, ArchiveTooLarge, "more than 256 members")
 
 
-def test_a_directory_of_a_million_entries_is_not_listed(tmp_path):
+def test_a_directory_of_too_many_entries_is_not_even_listed(tmp_path, monkeypatch):
     raw = zipped(*((f"m{i}", b"") for i in range(10_000)))
     at = end_record(raw) + 8
     claimed = raw[:at] + struct.pack("<HH", 2, 2) + raw[at + 4 :]
+    monkeypatch.delattr(zipfile, "ZipFile")
     refused(tmp_path, claimed, ArchiveTooLarge, "more than 256 members")
 
 
@@ -215,6 +227,13 @@ def test_a_flipped_byte(tmp_path):
     raw = bytearray(zipped(("a", b"x" * 100)))
     raw[60] ^= 1
     refused(tmp_path, bytes(raw), ChecksumMismatch, "'a' is damaged .*CRC")
+
+
+@pytest.mark.parametrize(
+    "raw", [in_directory(SOUND, 42, struct.pack("<I", len(SOUND) - 5)), far_away(2**40)]
+)
+def test_a_local_header_that_is_not_there(tmp_path, raw):
+    refused(tmp_path, raw, ChecksumMismatch, "is damaged .*file header")
 
 
 def test_a_local_header_with_another_name(tmp_path):
