@@ -46,21 +46,38 @@ class IntensityScale(keras.layers.Layer):
         return {**super().get_config(), "scale_trainable": self.scale_trainable}
 
 
-@register
-class ChannelSlice(keras.layers.Layer):
-    """Keep the channels ``start:stop`` of (B, rows, columns, channels)."""
+@tf.custom_gradient
+def _doubled(image: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    sides = [2 * side for side in image.shape[1:3]]
+    doubled = tf.raw_ops.ResizeNearestNeighbor(images=image, size=sides)
+    # The sum of 2 x 2 pixels; the operation's own gradient adds them in any order on a GPU.
+    return doubled, lambda upstream: 4.0 * tf.nn.avg_pool2d(upstream, 2, 2, "VALID")
 
-    def __init__(self, *, start: int, stop: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.start, self.stop = start, stop
+
+@register
+class Upsampling(keras.layers.Layer):
+    """Repeat every pixel of (B, rows, columns, channels) as 2 x 2."""
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Slice."""
-        return features[..., self.start : self.stop]
+        """Enlarge."""
+        return _doubled(features)
+
+
+@register
+class FeatureSplit(keras.layers.Layer):
+    """Return the first channels of (B, rows, columns, channels), and the ``last`` ones."""
+
+    def __init__(self, *, last: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.last = last
+
+    def call(self, features: tf.Tensor) -> list[tf.Tensor]:
+        """Split; two slices would cost three times as much to differentiate."""
+        return tf.split(features, [int(features.shape[-1]) - self.last, self.last], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "start": self.start, "stop": self.stop}
+        return {**super().get_config(), "last": self.last}
 
 
 @register

@@ -78,9 +78,7 @@ class _Network:
         return self._conv(self._conv(x, f"{name}/conv1"), f"{name}/conv2")
 
     def _up_block(self, x: Any, name: str) -> Any:
-        upsampling = keras.layers.UpSampling2D(
-            2, interpolation="nearest", name=_layer_name(f"{name}/upsampling"), **_IMAGES
-        )
+        upsampling = layers.Upsampling(name=_layer_name(f"{name}/upsampling"), dtype="float32")
         return upsampling(self._block(x, name))
 
     def encode(self, x: Any) -> Any:
@@ -104,10 +102,10 @@ class _Network:
                 config.N // 4, name=_layer_name(f"{head}/padding"), **_IMAGES
             )
             return padding(self._inner(x, decoder))
-        features = int(x.shape[-1])
-        cut = features - OUTER_CHANNELS
-        inner = self._slice(x, f"{head}/inner_features", 0, cut)
-        outer = self._slice(x, f"{head}/outer_features", cut, features)
+        split = layers.FeatureSplit(
+            last=OUTER_CHANNELS, name=_layer_name(f"{head}/features"), dtype="float32"
+        )
+        inner, outer = split(x)
         outer = self._up_block(outer, f"{head}/outer_block")
         outer = self._conv(outer, f"{head}/outer", activation="swish")
         total = layers.BorderSum(name=_layer_name(f"{head}/sum"), dtype="float32")
@@ -119,11 +117,6 @@ class _Network:
         if decoder == "phase":
             return layers.PhaseRange(name=name, dtype="float32")(x)
         return keras.layers.Activation(self._config.amp_activation, name=name, dtype="float32")(x)
-
-    @staticmethod
-    def _slice(x: Any, name: str, start: int, stop: int) -> Any:
-        layer = layers.ChannelSlice(start=start, stop=stop, name=_layer_name(name), dtype="float32")
-        return layer(x)
 
 
 def build_models(

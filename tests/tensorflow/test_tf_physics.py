@@ -46,12 +46,15 @@ def test_translation_of_a_real_image_attenuates_the_edge_only():
 
 
 def test_translation_keeps_its_fraction_at_the_far_end_of_a_large_image():
-    # float32 has 7 digits: 255 + 1/1024 formed before the subtraction would lose the fraction.
+    # float32 has 7 digits: adding the shift to an index would leave the fraction 3 of them.
     image = np.zeros((1, 256, 256), np.float32)
     image[0, 255, 255] = 1
-    moved = physics.translate(tf.constant(image), tf.constant([[-1 / 1024, -1 / 512]])).numpy()[0]
-    expected = _moved(image[0].astype(np.float64), -1 / 1024, -1 / 512)
-    np.testing.assert_allclose(moved, expected, rtol=1e-6, atol=1e-9)
+    shift = np.array([[-0.0013, -0.0007]], np.float32)
+    moved = physics.translate(tf.constant(image), tf.constant(shift)).numpy()[0]
+    x, y = -shift[0].astype(np.float64)
+    corner = [[x * y, (1 - x) * y], [x * (1 - y), (1 - x) * (1 - y)]]
+    np.testing.assert_allclose(moved[254:, 254:], corner, rtol=1e-4)
+    assert np.count_nonzero(moved) == 4
 
 
 @pytest.mark.parametrize("windowed", [False, True])
