@@ -16,6 +16,7 @@ from ptycho.workflows.backend_selector import run_cdi_example_with_backend
 
 
 def main() -> None:
+    """Train, reconstruct, score and compare."""
     scan = built_in_scan(seed=0, N=64, n_positions=120)
     objects = {}
     for backend in ("tensorflow", "pytorch"):

@@ -35,7 +35,6 @@ SINGLE_ROOMS = {
         "torch_import.py": "one place that imports torch or says how to install it",
         "dataloader.py": "the field's name for PyTorch's data door; TensorFlow has loader.py",
         "helper.py": "the field's name for stitching; TensorFlow has tf_helper.py",
-        "torch_import.py": "one place that imports PyTorch or says how to install it",
     },
 }
 #: The ground floor and the doors that lie in ``ptycho`` without being rooms of a wing.

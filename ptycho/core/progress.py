@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -101,7 +102,7 @@ class TrainingProgress:
         left = elapsed / self._epoch * max(self._total_epochs - self._epoch, 0)
         return (
             f"{self._label}: epoch {self._epoch}/{self._total_epochs}  {report}  "
-            f"{elapsed:.1f} s, about {left:.0f} s left"
+            f"{elapsed:.1f} s, about {timedelta(seconds=round(left))} left"
         )
 
     def _start_bar(self, console: Console) -> None:

@@ -26,7 +26,19 @@ def test_one_line_per_epoch_without_a_terminal():
     assert len(lines) == 3
     assert lines[0].startswith("pytorch: epoch 1/3  loss 2.5  val_loss 7")
     assert lines[2].startswith("pytorch: epoch 3/3  loss 0.8333")
-    assert lines[2].endswith("about 0 s left")
+    assert lines[2].endswith("about 0:00:00 left")
+
+
+def test_remaining_time_follows_from_the_epochs_done(monkeypatch):
+    clock = iter([100.0, 1100.0, 2100.0])
+    monkeypatch.setattr("ptycho.core.progress.time.monotonic", lambda: next(clock))
+    console, stream = _console(terminal=False)
+    with TrainingProgress(10, 1, "x", console=console) as progress:
+        progress.end_epoch({"loss": 1.0})
+        progress.end_epoch({"loss": 1.0})
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith("1000.0 s, about 2:30:00 left")
+    assert second.endswith("2000.0 s, about 2:13:20 left")
 
 
 def test_terminal_shows_epoch_loss_and_remaining_time():
