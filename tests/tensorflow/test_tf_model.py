@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -85,28 +86,32 @@ def _head(features, weights, name, config, activation):
     if not config.pad_object:
         features = _enlarged(_block(features, weights, f"{name}/up_block"))
         return activation(_conv(features, weights, f"{name}/inner"))
+    quarter = config.N // 4
     inner = features[..., :-4] if config.probe_big else features
-    margin = ((N // 4, N // 4), (N // 4, N // 4), (0, 0))
+    margin = ((quarter, quarter), (quarter, quarter), (0, 0))
     image = np.pad(activation(_conv(inner, weights, f"{name}/inner")), margin)
     if not config.probe_big:
         return image
     outer = _enlarged(_block(features[..., -4:], weights, f"{name}/outer_block"))
     outer = _swish(_conv(outer, weights, f"{name}/outer"))
-    outer[N // 4 : -N // 4, N // 4 : -N // 4] = 0
+    outer[quarter:-quarter, quarter:-quarter] = 0
     return image + outer
 
 
 def _network(x, weights, config):
-    """Object patches (N, N, channels) of one group at N = 32."""
+    """Object patches (N, N, channels) of one group."""
+    blocks = {32: 2, 64: 3, 128: 4}[config.N]
     image = x.astype(np.float64) / math.exp(weights["log_scale"])
-    for i in (1, 2):
+    for i in range(1, blocks + 1):
         image = _pooled(_block(image, weights, f"encoder/block{i}"))
     parts = []
     for decoder, activation in (
         ("amplitude", ACTIVATIONS[config.amp_activation]),
         ("phase", lambda v: np.pi * np.tanh(v)),
     ):
-        features = _enlarged(_block(image, weights, f"{decoder}_decoder/block1"))
+        features = image
+        for i in range(1, blocks):
+            features = _enlarged(_block(features, weights, f"{decoder}_decoder/block{i}"))
         parts.append(_head(features, weights, f"{decoder}_head", config, activation))
     return parts[0] * np.exp(1j * parts[1])
 
@@ -119,6 +124,8 @@ def _network(x, weights, config):
         {"gridsize": 2, "object_big": False, "amp_activation": "relu"},
         {"pad_object": False, "amp_activation": "swish"},
         {"probe_big": False, "gridsize": 3},
+        {"N": 64},
+        {"N": 128},
     ],
     ids=str,
 )
@@ -130,6 +137,24 @@ def test_network_against_numpy(fields):
     expected = _network(x[0], weights, config)
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() < 2e-6 * np.abs(expected).max()
+
+
+def test_a_users_keras_settings_do_not_change_the_network():
+    config = _config()
+    weights = _weights(config)
+    inputs = _batch(config, size=1)
+    expected = model.evaluate(config, weights, *inputs)
+    try:
+        keras.config.set_image_data_format("channels_first")
+        keras.config.set_floatx("float16")
+        keras.config.set_dtype_policy("mixed_float16")
+        found = model.evaluate(config, weights, *inputs)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
 
 
 # ------------------------------------------------------------------ the physics around it

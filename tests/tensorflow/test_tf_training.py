@@ -11,6 +11,7 @@ from ptycho.core.container import PtychoDataContainer
 from ptycho.core.sampling import epoch_order, split_indices
 from ptycho.core.training_plan import plan_training
 from ptycho.core.workflow import create_container
+from ptycho.model import set_canonical_weights
 
 
 def _changed(trained, before):
@@ -60,6 +61,52 @@ def test_clipping_by_value_is_elementwise():
     (clipped,) = training.clip_gradients([tf.constant([-3.0, 0.5, 3.0])], 2.0, "value")
     np.testing.assert_array_equal(clipped, [-2.0, 0.5, 2.0])
     assert training.clip_gradients([clipped], None, "norm")[0] is clipped
+
+
+# ------------------------------------------------------------------ the gradient
+
+
+GROUPS = {
+    "encoder": ("encoder/",),
+    "decoders": ("amplitude_decoder/", "phase_decoder/"),
+    "inner heads": ("amplitude_head/inner", "phase_head/inner"),
+    "outer heads": ("amplitude_head/outer", "phase_head/outer"),
+    "log_scale": ("log_scale",),
+    "probe": ("probe",),
+}
+
+
+def test_gradients_against_differences(scan, make_config):
+    """Along the gradient of each part of the weights, the loss changes as the gradient says."""
+    config = make_config(2, probe_trainable=True, mae_weight=0.5, model={"amp_activation": "swish"})
+    container = create_container(scan, config)
+    plan = plan_training(container, config)
+    indices = np.arange(6)
+    x = container.batch_X(indices) * np.float32(plan.intensity_scale)
+    offsets = container.batch_offsets(indices)
+    gradients = training.loss_gradients(config, plan.weights, x, offsets, plan.intensity_scale)
+    assert set(gradients) == set(plan.weights)
+    models = training._build(config, plan.weights)
+    step = training.TrainingStep(models, config, plan.intensity_scale)
+
+    def loss(weights):
+        set_canonical_weights(models.autoencoder, weights)
+        return float(step.measure([tf.constant(x), tf.constant(offsets)])["loss"])
+
+    for part, prefixes in GROUPS.items():
+        along = {k: g for k, g in gradients.items() if k.startswith(prefixes)}
+        norm = math.sqrt(sum(float(np.vdot(g, g)) for g in along.values()))
+        assert norm > 0, part
+        # A step that changes the loss by about a hundredth: far above float32's rounding.
+        size = 0.005 * loss(plan.weights) / norm
+        up, down = (
+            loss(
+                plan.weights
+                | {k: plan.weights[k] + np.float32(s / norm) * g for k, g in along.items()}
+            )
+            for s in (size, -size)
+        )
+        assert (up - down) / (2 * size) == pytest.approx(norm, rel=0.02), part
 
 
 # ------------------------------------------------------------------ the loop
