@@ -314,7 +314,7 @@ def _global_settings_restored() -> Iterator[None]:
     grad = torch.is_grad_enabled()
     filling = torch.utils.deterministic.fill_uninitialized_memory
     try:
-        # Every tensor here is written before it is read; filling it first costs a tenth.
+        # Every tensor here is written before it is read: filling it first only costs time.
         torch.utils.deterministic.fill_uninitialized_memory = False
         yield
     finally:
