@@ -1,0 +1,1 @@
+"""The parity checks; ``registry.registered_checks`` lists them."""

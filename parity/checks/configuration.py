@@ -1,0 +1,107 @@
+"""C: one set of defaults, whichever way a configuration is made."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from parity.checks.recorder import PAIR, NotRun, Recorder
+from parity.checks.registry import check
+from ptycho import params
+from ptycho.cli import inference as inference_cli
+from ptycho.cli import train as train_cli
+from ptycho.config import config as configuration
+from ptycho.config.config import KEY_MAPPINGS, InferenceConfig, ModelConfig, TrainingConfig
+from ptycho.config.execution import PyTorchExecutionConfig
+
+Defaults = dict[str, Any]
+
+
+def _declared(config_type: type[Any], hidden: tuple[str, ...] = ()) -> Defaults:
+    """Return the defaults of a dataclass; fields that must be given are left out."""
+    found: Defaults = {}
+    for field in dataclasses.fields(config_type):
+        if field.name in hidden:
+            continue
+        if field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            found[field.name] = field.default_factory()
+    return found
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b)
+
+
+def _judge(run: Recorder, left: Defaults, right: Defaults, sides: str) -> None:
+    for name in sorted(set(left) | set(right)):
+        if name not in left or name not in right:
+            missing = "first" if name not in left else "second"
+            run.fail(PAIR, f"{name} has no default on the {missing} side", sides)
+            continue
+        what = f"{name}: {left[name]!r} ({type(left[name]).__name__}) vs {right[name]!r}"
+        run.require(PAIR, _same(left[name], right[name]), what, sides)
+
+
+def _parsed(parser: argparse.ArgumentParser, *required: str) -> argparse.Namespace:
+    return parser.parse_args(list(required))
+
+
+@check("C-1", "Defaults: dataclasses, legacy dictionary and command lines agree", judges=("pair",))
+def defaults(run: Recorder) -> None:
+    """In value and in type; an empty command line is the default configuration."""
+    model = _declared(ModelConfig)
+    training = {**_declared(TrainingConfig), "n_groups": TrainingConfig(ModelConfig()).n_groups}
+    legacy = params.default_cfg()
+    expected = {
+        KEY_MAPPINGS.get(name, name): value
+        for name, value in {**model, **training}.items()
+        if value is not None
+    }
+    # The two entries that a dictionary of defaults has for itself.
+    expected["output_prefix"] = "outputs"
+    expected["h5_path"] = "wts.h5"
+    _judge(run, expected, legacy, "dataclasses, params.default_cfg()")
+    job = train_cli.read_job(_parsed(train_cli.build_parser()))
+    found = dataclasses.asdict(job.config)
+    _judge(run, model, found.pop("model"), "ModelConfig, ptycho_train without flags")
+    _judge(run, training, found, "TrainingConfig, ptycho_train without flags")
+    required = {"model_path": "here", "test_data_file": "there"}
+    flags = [f"--{name}={value}" for name, value in required.items()]
+    config, _ = inference_cli.read_job(_parsed(inference_cli.build_parser(), *flags))
+    given = {name: Path(value) for name, value in required.items()}
+    inference = {**_declared(InferenceConfig, hidden=("model",)), **given}
+    fields = {k: v for k, v in dataclasses.asdict(config).items() if k != "model"}
+    _judge(run, inference, fields, "InferenceConfig, ptycho_inference with its two files")
+
+
+@check("C-2", "Defaults: field tables of the specification and dataclasses agree", judges=("pair",))
+def specified_defaults(run: Recorder) -> None:
+    """Row by row, both ways: no field without a row, no row without a field."""
+    from parity.spec.parse import load_specification
+    from parity.spec.values import REQUIRED, parse_literal
+
+    try:
+        specification = load_specification()
+    except FileNotFoundError as error:
+        raise NotRun(f"the specification is not installed with the package: {error}") from None
+    tables = {
+        "model-config": ModelConfig,
+        "training-config": TrainingConfig,
+        "inference-config": InferenceConfig,
+        "execution-config": PyTorchExecutionConfig,
+    }
+    for table, config_type in tables.items():
+        rows = {row.cells["Field"]: row.cells["Default"] for row in specification.of_table(table)}
+        specified = {name: parse_literal(cell) for name, cell in rows.items() if cell != REQUIRED}
+        declared = _declared(config_type)
+        if config_type is TrainingConfig:
+            declared["n_groups"] = TrainingConfig(ModelConfig()).n_groups
+        _judge(run, specified, declared, f"table {table}, {config_type.__name__}")
+    mapped = {
+        r.cells["Field"]: r.cells["Legacy key"] for r in specification.of_table("key-mappings")
+    }
+    _judge(run, mapped, dict(configuration.KEY_MAPPINGS), "table key-mappings, KEY_MAPPINGS")

@@ -1,0 +1,132 @@
+"""G: gradients of the loss, each backend against differences of the reference, and the pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.backends import oracle
+from parity.backends.oracle.gradients import directional_derivative
+from parity.backends.protocol import Arrays
+from parity.checks.recorder import PAIR, Recorder
+from parity.checks.registry import check
+from parity.checks.samples import Sample, describe, generator, sample, small_model, training
+from parity.compare import Comparison, compare, compare_named, median
+from ptycho.config.config import TrainingConfig
+
+
+def _along(gradients: list[NDArray[Any]], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return the direction of the mean gradient plus half as much of a random one.
+
+    Along the first a wrong size shows, along the second a wrong direction.
+    """
+    mean = np.mean([np.asarray(g, np.float64) for g in gradients], axis=0)
+    noise = rng.standard_normal(mean.shape)
+    length = float(np.linalg.norm(mean)) or 1.0
+    return np.asarray(mean / length + 0.5 * noise / float(np.linalg.norm(noise)))
+
+
+def _judge_differences(
+    run: Recorder, results: dict[str, Arrays], config: TrainingConfig, given: Sample
+) -> None:
+    """Compare derivatives along one direction for each weight.
+
+    A ReLU unit whose input is rounding noise may be on in float32 and off in float64, which moves
+    the weights around it by more than rounding: they are judged loosely one by one, and tightly
+    by their median.
+    """
+    case = describe(config)
+    rng = generator(run.seed, f"directions {case}")
+    labels = given.labels if _has_labels(config) else None
+
+    def loss(weights: Any) -> float:
+        return oracle.loss(config, weights, given.x, given.offsets, given.intensity_scale, labels)
+
+    compared: dict[str, list[Comparison]] = {subject: [] for subject in results}
+    for name in sorted({name for gradients in results.values() for name in gradients}):
+        found = {subject: g[name] for subject, g in results.items() if name in g}
+        direction = _along(list(found.values()), rng)
+        claimed = {
+            subject: float(np.sum(direction * np.asarray(gradient, np.float64)))
+            for subject, gradient in found.items()
+        }
+        guess = max(claimed.values(), key=abs)
+        measured = directional_derivative(loss, given.weights, name, direction, guess)
+        for subject, value in claimed.items():
+            compared[subject].append(compare(value, measured, f"d loss / d {name}"))
+    for subject, comparisons in compared.items():
+        run.judge(subject, comparisons, "gradient.differences", case)
+        run.judge(subject, [median(comparisons)], "gradient.median", case)
+
+
+def _has_labels(config: TrainingConfig) -> bool:
+    return config.model.model_type == "supervised" or config.realspace_weight > 0
+
+
+def _judge(run: Recorder, config: TrainingConfig, differences: bool = True, **inputs: Any) -> None:
+    """Judge the gradients of one configuration, against ``differences`` of the reference too."""
+    case = describe(config)
+    given = sample(config.model, run.seed, **inputs)
+    labels = given.labels if _has_labels(config) else None
+    results = run.collect(
+        lambda backend: backend.loss_gradients(
+            config, given.weights, given.x, given.offsets, given.intensity_scale, labels
+        ),
+        case,
+    )
+    expected = set(given.weights)
+    if not config.probe_trainable:
+        expected.discard("probe")
+    if not config.intensity_scale_trainable:
+        expected.discard("log_scale")
+    for subject, gradients in results.items():
+        odd = sorted(expected ^ set(gradients))
+        run.require(subject, not odd, f"gradients are missing or unexpected for {odd}", case)
+    if differences:
+        _judge_differences(run, results, config, given)
+    for left, right in run.pairs(results):
+        run.judge(PAIR, compare_named(left, right), "gradient.pair", case)
+
+
+@check("G-1", "Gradient of the Poisson loss in every weight, probe and scale included")
+def poisson(run: Recorder) -> None:
+    """One pattern and four, under two probe modes: together they leave no dark pixel."""
+    _judge(run, training(small_model(), probe_trainable=True), modes=2)
+    _judge(run, training(small_model(gridsize=2), probe_trainable=True), modes=2)
+    fixed = training(small_model(), intensity_scale_trainable=False)
+    _judge(run, fixed, differences=False, modes=2)
+
+
+@check("G-2", "Gradient of all loss terms together, and of the supervised loss")
+def other_losses(run: Recorder) -> None:
+    """The amplitude term has kinks, at which rounding decides on the sign of a contribution."""
+    mixed = {
+        "mae_weight": 0.4,
+        "nll_weight": 0.6,
+        "realspace_weight": 0.5,
+        "realspace_mae_weight": 1.0,
+        "probe_trainable": True,
+    }
+    config = training(small_model(gridsize=2), **mixed)
+    _judge(run, config, modes=2)
+    supervised = training(small_model(gridsize=2, model_type="supervised"))
+    _judge(run, supervised)
+
+
+@check("G-3", "Gradient through mask, smoothing, one patch per group and the other heads")
+def variants(run: Recorder) -> None:
+    """Each variant changes the backward pass at one place."""
+    smooth = small_model(probe_mask=True, gaussian_smoothing_sigma=0.8, amp_activation="softplus")
+    _judge(run, training(smooth, probe_trainable=True), modes=2)
+    swish = small_model(gridsize=2, probe_big=False, amp_activation="swish")
+    _judge(run, training(swish), modes=2)
+    single = small_model(gridsize=2, object_big=False, pad_object=False)
+    _judge(run, training(single), modes=2)
+
+
+@check("G-4", "Gradient under a single probe mode, whose patterns have dark pixels")
+def dark_pixels(run: Recorder) -> None:
+    """There 1 - k / rate is large, and magnifies the rounding of the Fourier transform."""
+    _judge(run, training(small_model()))

@@ -1,0 +1,132 @@
+"""``parity``: run the checks, list them, measure the tolerances, look into archives."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ptycho.cli.arguments import Parser
+
+if TYPE_CHECKING:
+    from parity.gate import GateReport
+
+HOLDS, FAILS, BROKEN = 0, 1, 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``parity``."""
+    parser = Parser(
+        prog="parity",
+        description="Hold the TensorFlow and the PyTorch backend against a float64 reference "
+        "and against each other.",
+        epilog="Exit codes: 0 parity holds, 1 a check fails, 2 the harness itself failed.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    check = commands.add_parser("check", help="run checks and give verdicts")
+    _add_choice(check)
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
+    check.add_argument("--seed", type=int, default=0, help="seed of the inputs (default: 0)")
+    commands.add_parser("list", help="list the checks")
+    tolerances = commands.add_parser(
+        "tolerances", help="measure again what the tolerances bound, and print their slack"
+    )
+    _add_choice(tolerances)
+    tolerances.add_argument(
+        "--seeds", type=int, default=3, metavar="K", help="measure with seeds 0 to K-1 (default: 3)"
+    )
+    layout = commands.add_parser("layout", help="show an archive's tree, or compare two")
+    layout.add_argument("file", type=Path, nargs="+", metavar="FILE", help="wts.h5.zip")
+    return parser
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--id", action="append", metavar="ID", help="a check, or the letter of several; repeatable"
+    )
+    parser.add_argument(
+        "--backend", action="append", metavar="NAME", help="a backend to run; repeatable"
+    )
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from parity.gate import run_gate
+    from parity.terminal import Terminal
+
+    terminal = Terminal(arguments.seed)
+    report = run_gate(arguments.id, arguments.backend, arguments.seed, terminal.show_result)
+    terminal.show_summary(report)
+    if arguments.json is not None:
+        _write_json(report, arguments.json)
+    return report.exit_code
+
+
+def _write_json(report: GateReport, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from parity.checks.registry import registered_checks
+    from parity.terminal import Terminal
+
+    Terminal(0).show_checks(registered_checks().values())
+    return HOLDS
+
+
+def _tolerances(arguments: argparse.Namespace) -> int:
+    from parity.gate import run_gate
+    from parity.ledger import load_tolerances
+    from parity.terminal import Terminal
+
+    if arguments.seeds < 1:
+        raise ValueError(f"--seeds is {arguments.seeds}; allowed: an integer >= 1")
+    measurements = []
+    for seed in range(arguments.seeds):
+        terminal = Terminal(seed)
+        report = run_gate(arguments.id, arguments.backend, seed, terminal.show_result)
+        measurements += report.measurements
+    exceeded = terminal.show_slack(load_tolerances(), measurements)
+    return FAILS if exceeded else HOLDS if measurements else BROKEN
+
+
+def _layout(arguments: argparse.Namespace) -> int:
+    from parity.layout import archive_tree, differences, render
+    from parity.terminal import Terminal
+
+    if len(arguments.file) > 2:
+        raise ValueError(f"{len(arguments.file)} archives given; layout compares two at most")
+    trees = [archive_tree(path) for path in arguments.file]
+    terminal = Terminal(0)
+    if len(trees) == 1:
+        terminal.say(render(trees[0]))
+        return HOLDS
+    lines = differences(trees[0], trees[1])
+    terminal.say("\n".join(lines) if lines else "the two archives have one layout")
+    return FAILS if lines else HOLDS
+
+
+_COMMANDS = {"check": _check, "list": _list, "tolerances": _tolerances, "layout": _layout}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``parity`` and return its exit code."""
+    arguments = build_parser().parse_args(argv)
+    from parity import process
+
+    process.pin()
+    try:
+        return _COMMANDS[arguments.command](arguments)
+    except (KeyError, ValueError, OSError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        sys.stderr.write(f"parity: error: {message}\n")
+        return BROKEN
+
+
+if __name__ == "__main__":
+    sys.exit(main())

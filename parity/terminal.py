@@ -1,0 +1,124 @@
+"""What the command line shows: a line per check, and for a failing one what to look at."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from parity.checks.recorder import PAIR, Measurement
+from parity.checks.registry import Check, CheckResult
+from parity.gate import GateReport
+from parity.ledger import Tolerance
+from parity.ledger.tolerances import SLACK_LIMIT
+
+_STYLES = {"pass": "green", "fail": "bold red", "deviates": "yellow", "not-run": "yellow"}
+_COLUMNS = ("tensorflow", "pytorch", PAIR)
+_SHOWN_FINDINGS = 8
+
+
+class Terminal:
+    """Writes reports to standard output; ``seed`` goes into the lines that reproduce a failure."""
+
+    def __init__(self, seed: int) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._seed = seed
+
+    def say(self, text: str) -> None:
+        """Write plain text."""
+        self._console.print(Text(text))
+
+    def show_checks(self, checks: Iterable[Check]) -> None:
+        """List checks with their titles."""
+        for check in checks:
+            self._console.print(Text(f"{check.id:<8}{check.title}"))
+
+    def show_result(self, result: CheckResult) -> None:
+        """Write one line for a check, and what a failing one found."""
+        line = Text(f"{result.id:<8}")
+        others = [name for name in result.verdicts if name not in _COLUMNS]
+        for name in (*_COLUMNS, *others):
+            verdict = result.verdicts.get(name)
+            status = verdict.status if verdict else "·"
+            line.append(f"{status:<10}", _STYLES.get(status, "dim"))
+        line.append(f"{result.seconds:6.1f} s  {result.title}")
+        self._console.print(line)
+        for name, verdict in result.verdicts.items():
+            if verdict.reason:
+                self._console.print(Text(f"          {name}: {verdict.reason}", "yellow"))
+        if result.error:
+            self._console.print(Text(result.error, "red"))
+        self._show_findings(result)
+
+    def _show_findings(self, result: CheckResult) -> None:
+        failing = [f for f in result.findings if _fails(result, f.subject)]
+        for finding in failing[:_SHOWN_FINDINGS]:
+            self._console.print(Text(f"          {finding.subject}: {finding.what}", "red"))
+            if finding.case:
+                self._console.print(Text(f"            in {finding.case}"))
+        if len(failing) > _SHOWN_FINDINGS:
+            self.say(f"          and {len(failing) - _SHOWN_FINDINGS} more")
+        for subject in sorted({finding.subject for finding in failing}):
+            only = "" if subject == PAIR else f" --backend {subject}"
+            again = f"parity check --id {result.id}{only} --seed {self._seed}"
+            self.say(f"          reproduce: {again}")
+
+    def show_summary(self, report: GateReport) -> None:
+        """Write the counts of verdicts."""
+        summary = report.summary
+        counts = ", ".join(
+            f"{summary[s]} {s}" for s in ("pass", "fail", "deviates", "not-run") if summary[s]
+        )
+        style = "green" if report.exit_code == 0 else "bold red"
+        self._console.print(
+            Text(
+                f"{summary['checks']} checks, {summary['comparisons']} comparisons: {counts} "
+                f"({report.seconds:.0f} s)",
+                style,
+            )
+        )
+
+    def show_slack(
+        self, tolerances: Mapping[str, Tolerance], measurements: Iterable[Measurement]
+    ) -> bool:
+        """Write measured figures beside the ledger; return whether one exceeds its tolerance."""
+        values: dict[str, list[float]] = defaultdict(list)
+        for measurement in measurements:
+            values[measurement.tolerance].append(measurement.value)
+        table = Table("tolerance", "value", "ledger max", "p50", "p99", "max", "n", "slack", "")
+        exceeded = False
+        for name, tolerance in tolerances.items():
+            if name not in values:
+                continue
+            largest = max(values[name])
+            exceeded |= largest > tolerance.value
+            table.add_row(
+                name,
+                f"{tolerance.value:.1e}",
+                f"{tolerance.maximum:.1e}",
+                f"{np.quantile(values[name], 0.5):.1e}",
+                f"{np.quantile(values[name], 0.99):.1e}",
+                f"{largest:.1e}",
+                str(len(values[name])),
+                f"{tolerance.slack(largest):.1f}",
+                _remark(tolerance, largest),
+            )
+        self._console.print(table)
+        return exceeded
+
+
+def _fails(result: CheckResult, subject: str) -> bool:
+    verdict = result.verdicts.get(subject)
+    return verdict is not None and verdict.status in ("fail", "not-run")
+
+
+def _remark(tolerance: Tolerance, largest: float) -> str:
+    if largest > tolerance.value:
+        return "exceeded"
+    if tolerance.slack(largest) > SLACK_LIMIT:
+        return "slack"
+    return "above the ledger's maximum" if largest > tolerance.maximum else ""
