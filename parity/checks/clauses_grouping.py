@@ -1,4 +1,4 @@
-"""Q: groups, their coordinates, labels and scale, against brute force on small scans."""
+"""N: groups, their coordinates, labels and scale, against brute force on small scans."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _nearest(positions: NDArray[np.float64], index: int, count: int) -> set[int]
     return {int(i) for i in np.argsort(distances)[:count]}
 
 
-@check("Q-1", "Groups: distinct members, a seed and its neighbours", ("backend",), framework=False)
+@check("N-1", "Groups: distinct members, a seed and its neighbours", ("backend",), framework=False)
 def members(run: Recorder) -> None:
     """Where every position is a seed, group i holds position i; else some member is the seed."""
     positions = jittered_positions(run.seed, 6, 5)
@@ -66,7 +66,7 @@ def members(run: Recorder) -> None:
         everyone(run, holds, f"a group is not a member with {pool} nearest neighbours", case)
 
 
-@check("Q-2", "Members of a group in row-major spatial order", ("backend",), framework=False)
+@check("N-2", "Members of a group in row-major spatial order", ("backend",), framework=False)
 def order(run: Recorder) -> None:
     """On jittered rasters by comparing rows and columns, on an exact one by name."""
     positions = jittered_positions(run.seed, 6, 5)
@@ -94,7 +94,7 @@ def _distinct_sets(positions: NDArray[np.float64], pool: int) -> int:
     return len(found)
 
 
-@check("Q-3", "How many groups are drawn, and what is said of it", ("backend",), framework=False)
+@check("N-3", "How many groups are drawn, and what is said of it", ("backend",), framework=False)
 def counts(run: Recorder) -> None:
     """``nsamples=1`` is one per position, more are totals; requests beyond the scan are capped."""
     scan = tiny_scan(run.seed)
@@ -131,7 +131,7 @@ def counts(run: Recorder) -> None:
 
 
 @check(
-    "Q-4", "Random draws: seeded, and apart from global generators", ("backend",), framework=False
+    "N-4", "Random draws: seeded, and apart from global generators", ("backend",), framework=False
 )
 def draws(run: Recorder) -> None:
     """Equal seeds give equal groups whatever the global generators do; 0 is a seed like others."""
@@ -171,7 +171,7 @@ def draws(run: Recorder) -> None:
         everyone(run, made(0) == made(0), f"{purpose} of seed 0 differ", "seed 0")
 
 
-@check("Q-5", "Relative coordinates and centres of groups", ("backend",), framework=False)
+@check("N-5", "Relative coordinates and centres of groups", ("backend",), framework=False)
 def coordinates(run: Recorder) -> None:
     """Four positions by hand, then a scan with plain numbers, one group at a time."""
     corner = np.array([[10.0, 20.0], [12.0, 20.0], [10.0, 24.0], [12.0, 24.0]])
@@ -208,7 +208,7 @@ def coordinates(run: Recorder) -> None:
         everyone(run, worst < 1e-9, f"coordinates are off by up to {worst} pixels", place)
 
 
-@check("Q-6", "Labels are cut at each member's own position", ("backend",), framework=False)
+@check("N-6", "Labels are cut at each member's own position", ("backend",), framework=False)
 def labels(run: Recorder) -> None:
     """An object that says column + i row: bilinear cuts of it are exact at any position."""
     row, column = np.mgrid[:100, :90].astype(np.float64)
@@ -232,7 +232,7 @@ def labels(run: Recorder) -> None:
     everyone(run, np.array_equal(numbers, container.groups), f"Y is gathered as {numbers}", "Y")
 
 
-@check("Q-7", "Normalisation comes from the whole scan", ("backend",), framework=False)
+@check("N-7", "Normalisation comes from the whole scan", ("backend",), framework=False)
 def normalisation(run: Recorder) -> None:
     """Mean energy (N/2)^2 over the scan, whichever groups are drawn."""
     for N in (32, 64):
@@ -255,7 +255,7 @@ def normalisation(run: Recorder) -> None:
 
 
 @check(
-    "Q-8", "Groups are indices; no pattern is copied to draw them", ("backend",), framework=False
+    "N-8", "Groups are indices; no pattern is copied to draw them", ("backend",), framework=False
 )
 def laziness(run: Recorder) -> None:
     """Peak memory of drawing 300 groups of 4 stays far below one copy of the patterns."""
@@ -290,7 +290,7 @@ def laziness(run: Recorder) -> None:
         run.require(subject, same, "a batch is not made of its groups' patterns", "batch")
 
 
-@check("Q-9", "Both backends' doors make equal containers", framework=False)
+@check("N-9", "Both backends' doors make equal containers", framework=False)
 def equal_containers(run: Recorder) -> None:
     """Bit by bit: groups, factor, input, coordinates, labels."""
     scan: RawData = tiny_scan(run.seed, objectGuess=np.ones((90, 90), complex))

@@ -95,9 +95,10 @@ def writers(run: Recorder) -> None:
     found: set[str] = set()
     for package in ("ptycho", "ptycho_torch"):
         for module in modules_of(package):
-            if module == "ptycho.params":
+            source = source_path(module)
+            if module == "ptycho.params" or "params" not in source.read_text(encoding="utf-8"):
                 continue
-            for node in syntax_tree(source_path(module)).body:
+            for node in syntax_tree(source).body:
                 name = getattr(node, "name", "<module>")
                 for how in _changes(node):
                     found.add(f"{module}:{name}")

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from ptycho.config.config import load_yaml_config
 
-__all__ = ["Section", "Values", "coerce", "make_parser", "merge", "read_config_file"]
+__all__ = ["Parser", "Section", "Values", "coerce", "make_parser", "merge", "read_config_file"]
 
 #: Values per section name, then per field: only what somebody gave.
 Values = dict[str, dict[str, Any]]
@@ -185,10 +185,11 @@ class _Formatter(argparse.HelpFormatter):
         return f"{names[0]} {self._format_args(action, action.dest.upper())}"
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Report a bad flag in one line, naming the nearest flag where it is unknown."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the namespace of ``args``; unknown ones stop the command."""
         given = [self._known_spelling(a) for a in (sys.argv[1:] if args is None else args)]
         parsed, unknown = self.parse_known_args(given, namespace)
         if unknown:
@@ -207,6 +208,7 @@ class _Parser(argparse.ArgumentParser):
         return spellings.get(flag.replace("_", "-"), flag) + equals + value
 
     def error(self, message: str) -> NoReturn:
+        """Stop with exit code 2 and one line on standard error."""
         self.exit(2, f"{self.prog}: error: {message} (--help lists all flags)\n")
 
 
@@ -259,7 +261,7 @@ def make_parser(
 
     Fields that were not given are absent from the parsed namespace.
     """
-    parser = _Parser(
+    parser = Parser(
         prog=prog,
         usage=f"{prog} [flags]",
         description=description,

@@ -150,10 +150,11 @@ def train(namespace: argparse.Namespace) -> None:
         require_file(test_file, "--test_data_file")
 
     from ptycho import params
-    from ptycho.config.config import update_legacy_dict
+    from ptycho.config.config import update_legacy_dict, validate_training_config
     from ptycho.workflows.backend_selector import get_backend, run_cdi_example_with_backend
 
     update_legacy_dict(params.cfg, job.config)  # CONFIG-001: before any data is read
+    validate_training_config(job.config)
     backend = get_backend(job.config.backend)
     domain = declared_domain(job.config.measurement_domain)
     raw = backend.load_data(
