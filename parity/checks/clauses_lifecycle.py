@@ -1,0 +1,67 @@
+"""Q-51 and Q-52: the order of a run's stages, and whose learning rate each step takes."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+
+from parity.checks.recorder import Recorder
+from parity.checks.registry import check
+from parity.checks.rows_run import stages_of
+from parity.checks.samples import scan_container, small_model, training
+from ptycho.core.schedule import LearningRateSchedule
+from ptycho.core.training_plan import plan_training
+
+#: Job -> pairs of stages, the first before the second.
+_ORDER = {
+    "train": (
+        ("configure", "group"),
+        ("configure", "build"),
+        ("group", "scale"),
+        ("scale", "loss"),
+        ("loss", "save"),
+    ),
+    "infer": (("restore", "group"), ("group", "scale"), ("scale", "infer"), ("infer", "stitch")),
+}
+
+
+@check("Q-51", "A training and an inference pass their stages in order", ("backend",))
+def order(run: Recorder) -> None:
+    """By the first entry into each stage's function in a traced run."""
+    for subject in run.backends:
+        entered = stages_of(run, subject)
+        for job, pairs in _ORDER.items():
+            found = entered[job]
+            for first, second in pairs:
+                both = first in found and second in found
+                holds = both and found.index(first) < found.index(second)
+                run.require(subject, holds, f"{first} before {second}: {found}", job)
+
+
+@check("Q-52", "Every step takes its learning rate from the schedule", ("backend",))
+def learning_rates(run: Recorder) -> None:
+    """A schedule of 2.5e-3 and then nothing: the first step of Adam moves weights by just that."""
+    config = training(small_model(), batch_size=4, nepochs=2, validation_fraction=0.0)
+    container = scan_container(1, run.seed, groups=8)
+    start = plan_training(container, config).weights
+    for subject, backend in run.backends.items():
+        asked: list[int] = []
+
+        def rate(self: LearningRateSchedule, step: int, seen: list[int] = asked) -> float:
+            seen.append(step)
+            return 2.5e-3 if step == 0 else 0.0
+
+        with mock.patch.object(LearningRateSchedule, "rate", rate):
+            result = backend.train_steps(config, container, 4)
+        steps = sorted(set(asked))
+        run.require(subject, steps == [0, 1, 2, 3], f"rates were asked for steps {steps}")
+        # Elsewhere gradients may be as small as epsilon, and steps shorter than the rate.
+        moves = {
+            name: float(np.abs(np.asarray(value, np.float64) - start[name]).max())
+            for name, value in result.weights.items()
+            if name.startswith(("encoder/", "amplitude_decoder/")) and name.endswith("/kernel")
+        }
+        off = {name: move for name, move in moves.items() if abs(move / 2.5e-3 - 1) > 1e-3}
+        what = f"largest moves after rates of 2.5e-3, 0, 0, 0: {off}"
+        run.require(subject, len(moves) >= 6 and not off, what)

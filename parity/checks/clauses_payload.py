@@ -1,0 +1,103 @@
+"""Q-28: each backend's own file in the archive loads in its framework's safe mode."""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from importlib.metadata import requires
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity.backends import Backend
+from parity.checks.recorder import Recorder
+from parity.checks.registry import check
+from parity.checks.scenes import written_bundle
+from parity.checks.training import twenty_steps
+
+_ROLES = ("autoencoder", "diffraction_to_obj")
+
+
+@check(
+    "Q-28", "The native payload loads without executing code and holds the weights", ("backend",)
+)
+def payload(run: Recorder) -> None:
+    """Keras with ``safe_mode=True``, torch with ``weights_only=True``; versions as required."""
+    readers = {"tensorflow": _keras_payload, "pytorch": _torch_payload}
+    for subject, backend in run.backends.items():
+        if subject not in readers:
+            run.fail(subject, "how its native payload is read is not known here")
+            continue
+        trained = twenty_steps(run, backend)
+        for role, weights in readers[subject](run, _natives(run, backend)).items():
+            expected = dict(trained.weights)
+            if role == "diffraction_to_obj":
+                del expected["probe"]
+            odd = sorted(set(weights) ^ set(expected))
+            run.require(subject, not odd, f"weights on one side only: {odd}", role)
+            for name in weights.keys() & expected.keys():
+                same = np.array_equal(weights[name], expected[name])
+                run.require(subject, same, f"{name} is not the trained one", role)
+
+
+def _natives(run: Recorder, backend: Backend) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(written_bundle(run, backend, Path(folder))) as archive:
+            names = [n for n in archive.namelist() if n.endswith((".keras", ".ckpt"))]
+            return {name: archive.read(name) for name in names}
+
+
+def _oldest(distribution: str) -> tuple[int, int]:
+    """Return the version from which on the package requires ``distribution``."""
+    lines = [line for line in requires("ptychopinn") or () if line.startswith(distribution)]
+    numbers = re.findall(r">=\s*(\d+)\.(\d+)", " ".join(lines))
+    return min(((int(a), int(b)) for a, b in numbers), default=(0, 0))
+
+
+def _judge_version(
+    run: Recorder, subject: str, name: str, version: str, oldest: tuple[int, int]
+) -> None:
+    declared = _oldest(name)
+    run.require(subject, declared == oldest, f"{name}>={declared} is declared, not {oldest}")
+    found = tuple(int(part) for part in version.split(".")[:2])
+    run.require(subject, found >= oldest, f"{name} {version} is older than {oldest}")
+
+
+def _keras_payload(run: Recorder, members: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    import keras
+    import tensorflow as tf
+
+    import ptycho.layers  # noqa: F401  # registers the layers
+    from ptycho.model import get_canonical_weights
+
+    _judge_version(run, "tensorflow", "tensorflow", tf.__version__, (2, 19))
+    third = keras.__version__.startswith("3.") and keras.backend.backend() == "tensorflow"
+    what = f"keras {keras.__version__} on {keras.backend.backend()}"
+    run.require("tensorflow", third, what)
+    found = {}
+    for role in _ROLES:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.keras"
+            path.write_bytes(members[f"{role}/model.keras"])
+            model = keras.saving.load_model(path, safe_mode=True)
+        found[role] = get_canonical_weights(model)
+    return found
+
+
+def _torch_payload(run: Recorder, members: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    import torch
+
+    from ptycho_torch.model import canonical_array, canonical_name
+
+    _judge_version(run, "pytorch", "torch", torch.__version__, (2, 2))
+    found = {}
+    for role in _ROLES:
+        data = members[f"{role}/model.ckpt"]
+        state = torch.load(io.BytesIO(data), weights_only=True)["state_dict"]
+        short = {name.removeprefix("model."): value for name, value in state.items()}
+        found[role] = {canonical_name(n): canonical_array(n, v) for n, v in short.items()}
+    return found
