@@ -14,11 +14,22 @@ MODULES = (
     "archives",
     "configuration",
     "isolation",
+    "rows",
     # clauses of the specification: sections 1 to 4.3, 6, 7, 13 and data
     "clauses_config",
     "clauses_data",
     "clauses_grouping",
     "clauses_params",
+    "clauses_cli",
+    # clauses of the specification: sections 4.4 to 4.9, 10 to 12 and 14
+    "clauses_inference",
+    "clauses_training",
+    "clauses_archive",
+    "clauses_payload",
+    "clauses_dispatch",
+    "clauses_physics",
+    "clauses_network",
+    "clauses_lifecycle",
 )
 
 
