@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from parity.demo.settings import BACKENDS
+from ptycho.cli.arguments import Parser
 
 
 class DemoError(RuntimeError):
     """A step of the demo failed; the message says which and where its log is."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ptycho_demo", description=__doc__)
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``ptycho_demo``."""
+    parser = Parser(prog="ptycho_demo", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("outputs/demo"), help="directory")
     parser.add_argument(
         "--data", type=Path, help="a scan in the NPZ schema instead of the built-in"
@@ -140,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run ``ptycho_demo``: 0 parity holds, 1 it does not, 2 bad input or a failed step."""
-    arguments = _parser().parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     try:
         return run(arguments)
     except (DemoError, ValueError, KeyError, OSError) as error:
