@@ -211,6 +211,7 @@ def test_a_missing_file_is_named(tmp_path):
         ("2", int | Literal["auto"], 2),
         ("off", bool | Literal["warn"], False),
         ("none", str, "none"),
+        ("none", str | None, None),
     ],
 )
 def test_coerce(value, hint, expected):
@@ -221,7 +222,16 @@ def test_coerce(value, hint, expected):
 
 @pytest.mark.parametrize(
     ("value", "hint"),
-    [("1e400", int), ("nan", int), (True, float), ("", int), (None, int), ([1], float), (1, str)],
+    [
+        ("1e400", int),
+        ("nan", int),
+        (True, float),
+        ("", int),
+        (None, int),
+        ([1], float),
+        (1, str),
+        (10**400, float),
+    ],
 )
 def test_coerce_refuses(value, hint):
     with pytest.raises(ValueError, match="is not"):

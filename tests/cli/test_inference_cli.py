@@ -100,6 +100,7 @@ def test_bad_input_is_refused_in_one_line(scan, bundle, tmp_path, capsys):
         ([*given, "--test_data", blind, "--M", 8, "--comparison_plot"], "no objectGuess"),
         ([*given, "--test_data", scan, "--M", 40], "M is 40; allowed: 1 to N = 32"),
         ([*given, "--test_data", scan, "--n_groups", 0], "n_groups is 0"),
+        ([*given, "--test_data", scan, "--seed", -1], "InferenceConfig.seed is -1"),
         (["--model_path", tmp_path / "no", "--test_data", scan], "--model_path: no such file"),
         (["--model_path", empty, "--test_data", scan], "empty"),
         (["--model_path", garbage, "--test_data", scan], "garbage.zip"),

@@ -1,6 +1,8 @@
 """``ptycho_train``: refusals in one line, and real trainings with both backends."""
 
 import json
+import logging
+import os
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -35,16 +37,21 @@ class StandIn(ModuleType):
 
     def __init__(self) -> None:
         super().__init__("stand_in.workflows.components")
-        self.load_data = load_data
+        self.cfg_at_loading: list[dict] = []
         self.asked: list[tuple] = []
         self.saved: list[Path] = []
         self.fails: BaseException | None = None
         self.also: dict[str, list[float]] = {}
 
+    def load_data(self, path, **keywords):
+        self.cfg_at_loading.append(dict(params.cfg))
+        return load_data(path, **keywords)
+
     def require_framework(self) -> None:
         pass
 
     def run_cdi_example(self, train, test, config, **keywords):
+        os.write(2, b"native chatter\n")
         with TrainingProgress(1, 1, "stand-in") as progress:
             progress.end_epoch({"loss": 1.0})
         if self.fails:
@@ -141,6 +148,38 @@ def test_quiet_says_nothing(stand_in, scan, tmp_path, capsys):
 def test_progress_is_shown_unless_quiet(stand_in, scan, tmp_path, capsys):
     assert _run("--train_data", scan, "--output_dir", tmp_path) == 0
     assert "stand-in: epoch 1/1  loss 1" in capsys.readouterr().err
+
+
+def test_params_hold_the_configuration_before_data_is_read(stand_in, scan, tmp_path):
+    assert _run("--train_data", scan, "--output_dir", tmp_path, "--gridsize", 3) == 0
+    assert [cfg["gridsize"] for cfg in stand_in.cfg_at_loading] == [3]
+
+
+@pytest.mark.parametrize(
+    ("error", "flag", "shown"),
+    [
+        (None, None, False),
+        (None, "--verbose", True),
+        (ValueError("bad"), None, False),
+        (RuntimeError("out of memory"), None, True),
+    ],
+)
+def test_native_messages_are_shown_when_they_help(
+    stand_in, scan, tmp_path, capfd, error, flag, shown
+):
+    stand_in.fails = error
+    _run("--train_data", scan, "--output_dir", tmp_path, *([flag] if flag else []))
+    captured = capfd.readouterr().err
+    assert ("native chatter" in captured) is shown
+    assert "stand-in: epoch 1/1" in captured
+
+
+def test_logging_is_left_as_it_was(stand_in, scan, tmp_path):
+    root = logging.getLogger()
+    before = root.handlers[:], root.level, logging.getLogger("lightning.pytorch").level
+    _run("--train_data", scan, "--output_dir", tmp_path)
+    assert (root.handlers, root.level) == before[:2]
+    assert logging.getLogger("lightning.pytorch").level == before[2]
 
 
 def test_an_interrupted_training_is_saved_and_reported(stand_in, scan, tmp_path, capsys):

@@ -34,6 +34,9 @@ def test_the_dictionary_is_a_copy():
     history.as_dict()["loss"].append(9.0)
     history.as_dict()["train_loss"].append(9.0)
     assert history.as_dict()["loss"] == [3.0]
+    lists = history.as_dict()
+    lists["loss"].append(9.0)
+    assert lists["train_loss"] == [3.0]
 
 
 @pytest.mark.parametrize("epoch", [1, 2])

@@ -101,21 +101,20 @@ def test_only_the_chosen_backend_is_called_and_named_in_the_results(backends, na
     assert {other for other, module in backends.items() if module.calls} == {name}
 
 
-def test_arguments_arrive(backends):
+@pytest.mark.parametrize("chosen", ["flip_x", "flip_y", "transpose", "do_stitching"])
+def test_arguments_arrive(backends, chosen):
     config = _config()
-    run_cdi_example_with_backend(
-        "a", "b", config, flip_x=True, flip_y=True, transpose=True, M=7, do_stitching=True
-    )
+    run_cdi_example_with_backend("a", "b", config, M=7, **{chosen: True})
     _, given, _ = backends["tensorflow"].calls[-1]
     assert given == {
         "train": "a",
         "test": "b",
         "config": config,
-        "flip_x": True,
-        "flip_y": True,
-        "transpose": True,
+        "flip_x": chosen == "flip_x",
+        "flip_y": chosen == "flip_y",
+        "transpose": chosen == "transpose",
         "M": 7,
-        "do_stitching": True,
+        "do_stitching": chosen == "do_stitching",
     }
 
 
