@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -21,6 +22,7 @@ from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.checks.scenes import (
     NORMALISATION,
+    bundle_bytes,
     doors,
     params_restored,
     room,
@@ -37,10 +39,8 @@ _ADVICE = ("save", "copy", "do not use", "remove", "use the release")
 
 
 def _members(run: Recorder, backend: Backend) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = written_bundle(run, backend, Path(folder))
-        with zipfile.ZipFile(path) as archive:
-            return {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(io.BytesIO(bundle_bytes(run, backend))) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def _write(path: Path, members: Mapping[str, bytes], **changes: Any) -> None:
@@ -118,7 +118,7 @@ def atomic(run: Recorder) -> None:
     failures = {
         "os.replace": mock.patch.object(os, "replace", _failing),
         "os.fsync": mock.patch.object(os, "fsync", _failing),
-        "ZipFile.writestr": mock.patch.object(archives.zipfile.ZipFile, "writestr", _failing),
+        "ZipFile.writestr": mock.patch.object(zipfile.ZipFile, "writestr", _failing),
     }
     for subject, backend in run.backends.items():
         trained = twenty_steps(run, backend)
@@ -127,9 +127,7 @@ def atomic(run: Recorder) -> None:
                 earlier = Path(folder) / "wts.h5.zip"
                 earlier.write_bytes(b"the earlier archive")
                 with failure:
-                    kind, text = refusal(
-                        lambda b=backend, f=folder: b.write_bundle(trained, Path(f))
-                    )
+                    kind, text = refusal(backend.write_bundle, trained, Path(folder))
                 run.require(subject, kind != "", "the save succeeded", case)
                 kept = earlier.read_bytes() == b"the earlier archive"
                 run.require(subject, kept, "the earlier archive was changed", case)
@@ -166,7 +164,7 @@ def hostile(run: Recorder) -> None:
                 _write(path, {**members, name: trap})
                 if name == "manifest.dill":
                     _swap(path, name, trap)
-                kind, text = refusal(lambda s=subject, p=path: _load(s, p))
+                kind, text = refusal(_load, subject, path)
                 run.require(subject, not marker.exists(), "code of the archive was executed", name)
                 if name in natives:
                     # Not read at all: the canonical weights are enough.
@@ -206,11 +204,11 @@ def paths(run: Recorder) -> None:
             for place in (folder / "saved", archive, other, folder / "unpacked"):
                 for form in (str(place), place):
                     case = f"{type(form).__name__} {place.name}"
-                    kind, text = refusal(lambda s=subject, f=form: _load(s, f))
+                    kind, text = refusal(_load, subject, form)
                     run.require(subject, kind == "", f"{kind}: {text}", case)
             (folder / "empty").mkdir()
             for place in (folder / "empty", folder / "none", folder / "none.zip"):
-                kind, text = refusal(lambda s=subject, p=place: _load(s, p))
+                kind, text = refusal(_load, subject, place)
                 run.require(subject, kind == "FileNotFoundError", f"{kind}: {text}", place.name)
             _judge_saving(run, subject, backend, folder)
 
@@ -257,8 +255,8 @@ def round_trip(run: Recorder) -> None:
                     "normalisation": NORMALISATION,
                 }
                 for name, scale in scales.items():
-                    found = (getattr(model, name), cfg[name])
-                    run.require(reader, found == (scale, scale), f"{name} {found}; {scale!r}", case)
+                    both = (getattr(model, name), cfg[name])
+                    run.require(reader, both == (scale, scale), f"{name} {both}; {scale!r}", case)
                 planes = trained.weights["probe"]
                 probe = np.asarray(cfg["probe"]).reshape(planes.shape[:-1])
                 same = np.array_equal(probe.real, planes[..., 0])
@@ -273,38 +271,44 @@ def refused(run: Recorder) -> None:
         members = _members(run, backend)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.zip"
-
-            def attempt(error: str, case: str, name: str = "", s: str = subject) -> None:
-                kind, text = refusal(lambda: _load(s, path))
-                run.require(s, kind == error, f"{kind or 'nothing'} ({text}); not {error}", case)
-                run.require(s, str(path) in text, f"{text!r} does not say where", case)
-                run.require(s, name in text, f"{text!r} does not name {name}", case)
-
             _write(path, members)
-            kind, text = refusal(lambda s=subject: _load(s, path))
+            kind, text = refusal(_load, subject, path)
             run.require(subject, kind == "", f"unchanged, yet {kind}: {text}", "unchanged")
             for name in sorted(set(members) - set(_MANIFESTS)):
                 _write(path, members)
                 data = members[name]
                 _swap(path, name, data[:-1] + bytes([data[-1] ^ 1]))
-                attempt("ChecksumMismatch", f"{name} changed", name)
+                _attempt(run, subject, path, "ChecksumMismatch", f"{name} changed", name)
                 _write(path, members)
                 _drop(path, name)
-                attempt("MissingMember", f"{name} missing", name)
+                _attempt(run, subject, path, "MissingMember", f"{name} missing", name)
             for name in _MANIFESTS:
                 _write(path, members)
                 _drop(path, name)
-                attempt("MissingMember", f"{name} missing", name)
+                _attempt(run, subject, path, "MissingMember", f"{name} missing", name)
             for version in ("1.0", "3.0", 2.0, None):
                 _write(path, members, version=version)
-                attempt("UnsupportedVersion", f"version {version!r}", repr(version))
+                _attempt(
+                    run, subject, path, "UnsupportedVersion", f"version {version!r}", repr(version)
+                )
             for tag in ("jax", "", None):
                 _write(path, members, backend=tag)
-                attempt("UnknownBackend", f"backend {tag!r}", repr(tag))
+                _attempt(run, subject, path, "UnknownBackend", f"backend {tag!r}", repr(tag))
             checksums = json.loads(members["manifest.json"])["checksums"]
             wrong = {**checksums, "autoencoder/model.h5": "0" * 64}
             _write(path, members, checksums=wrong)
-            attempt("ChecksumMismatch", "checksum changed", "autoencoder/model.h5")
+            _attempt(
+                run, subject, path, "ChecksumMismatch", "checksum changed", "autoencoder/model.h5"
+            )
+
+
+def _attempt(
+    run: Recorder, subject: str, path: Path, error: str, case: str, name: str = ""
+) -> None:
+    kind, text = refusal(_load, subject, path)
+    run.require(subject, kind == error, f"{kind or 'nothing'} ({text}); not {error}", case)
+    run.require(subject, str(path) in text, f"{text!r} does not say where", case)
+    run.require(subject, name in text, f"{text!r} does not name {name}", case)
 
 
 def _drop(path: Path, name: str) -> None:

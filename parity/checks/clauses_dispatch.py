@@ -129,7 +129,7 @@ def entry_points(run: Recorder) -> None:
             found = selector.get_backend(subject)
             named = found.__name__ == f"{PACKAGES[subject]}.workflows.components"
             run.require(subject, named, f"{subject} is {found.__name__}")
-            run.require(subject, found.BACKEND == subject, f"it calls itself {found.BACKEND}")
+            run.require(subject, subject == found.BACKEND, f"it calls itself {found.BACKEND}")
         run.require(subject, set(during) == {*before, "newcomer"}, f"with a newcomer: {during}")
         run.require(subject, after == before, f"after the newcomer left: {after}")
         run.require(subject, module == "newcomer_of_parity", f"the newcomer is {module}")
@@ -192,12 +192,10 @@ def choice(run: Recorder) -> None:
                 unknown.backend = cast(BackendName, "jax")
                 if case == "TrainingConfig":
                     kind, text = refusal(
-                        lambda: selector.train_cdi_model_with_backend(None, None, _training("jax"))
+                        selector.train_cdi_model_with_backend, None, None, _training("jax")
                     )
                 else:
-                    kind, text = refusal(
-                        lambda c=unknown: selector.load_inference_bundle_with_backend(here, c)
-                    )
+                    kind, text = refusal(selector.load_inference_bundle_with_backend, here, unknown)
             run.require(subject, kind == "ValueError", f"{kind or 'no error'}: {text}", case)
             listed = all(name in text for name in ("jax", *PACKAGES))
             run.require(subject, listed, f"{text!r} does not list the backends", case)
@@ -266,12 +264,11 @@ def trainer(run: Recorder) -> None:
             continue
         import lightning.pytorch as pl
 
+        train = doors("pytorch").train_cdi_model
         made = mock.Mock(side_effect=_CapturedError)
         with mock.patch.object(pl, "Trainer", made), params_restored():
             kind, text = refusal(
-                lambda: doors("pytorch").train_cdi_model(
-                    scan(), None, _training("pytorch"), execution_config=execution
-                )
+                train, scan(), None, _training("pytorch"), execution_config=execution
             )
         run.require(subject, made.call_count == 1, f"no trainer was made: {kind} {text}")
         found = made.call_args.kwargs if made.called else {}
@@ -282,10 +279,6 @@ def trainer(run: Recorder) -> None:
         fit = mock.Mock(side_effect=_CapturedError)
         plain = PyTorchExecutionConfig(accelerator="cpu", enable_progress_bar=False)
         with mock.patch.object(pl.Trainer, "fit", fit), params_restored():
-            kind, text = refusal(
-                lambda: doors("pytorch").train_cdi_model(
-                    scan(), None, _training("pytorch"), execution_config=plain
-                )
-            )
+            kind, text = refusal(train, scan(), None, _training("pytorch"), execution_config=plain)
         ended = kind == "_CapturedError" and fit.call_count == 1
         run.require(subject, ended, f"fit was called {fit.call_count} times: {kind} {text}")

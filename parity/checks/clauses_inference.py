@@ -114,10 +114,10 @@ def batches(run: Recorder) -> None:
             run.judge(reader, [found], "archive.prediction", case)
 
 
-def refusal(job: Callable[[], Any]) -> tuple[str, str]:
+def refusal(job: Callable[..., Any], *given: Any, **named: Any) -> tuple[str, str]:
     """Return type and text of what ``job`` raises; empty texts where it raises nothing."""
     try:
-        job()
+        job(*given, **named)
     except Exception as error:
         return type(error).__name__, str(error)
     return "", ""
@@ -143,7 +143,7 @@ def misfits(run: Recorder) -> None:
     for reader, backend in run.backends.items():
         model = _predictor(run, reader, backend)
         for case, given in inputs.items():
-            kind, text = refusal(lambda m=model, g=given: m.predict(g))
+            kind, text = refusal(model.predict, given)
             run.require(reader, kind == "ValueError", f"{kind or 'nothing'} was raised", case)
             named = "N=32" in text and "gridsize=2" in text
             run.require(reader, named, f"{text!r} does not name N=32 and gridsize=2", case)
@@ -191,7 +191,7 @@ def reassembly(run: Recorder) -> None:
                     compared = compare(found, wanted, "canvas", ("y", "x", "one"))
                     run.judge(subject, [compared], "stitching.canvas", case)
             for case, (stack, points, M) in bad.items():
-                kind, text = refusal(lambda s=stack, p=points, m=M, f=place: f(s, p, M=m))
+                kind, text = refusal(place, stack, points, M=M)
                 what = f"{kind or 'nothing'} was raised: {text}"
                 run.require(subject, kind == "ValueError", what, case)
             left = dict(params.cfg)

@@ -16,7 +16,7 @@ import numpy as np
 from parity.backends import Backend
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
-from parity.checks.scenes import written_bundle
+from parity.checks.scenes import bundle_bytes
 from parity.checks.training import twenty_steps
 
 _ROLES = ("autoencoder", "diffraction_to_obj")
@@ -45,10 +45,9 @@ def payload(run: Recorder) -> None:
 
 
 def _natives(run: Recorder, backend: Backend) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(written_bundle(run, backend, Path(folder))) as archive:
-            names = [n for n in archive.namelist() if n.endswith((".keras", ".ckpt"))]
-            return {name: archive.read(name) for name in names}
+    with zipfile.ZipFile(io.BytesIO(bundle_bytes(run, backend))) as archive:
+        names = [n for n in archive.namelist() if n.endswith((".keras", ".ckpt"))]
+        return {name: archive.read(name) for name in names}
 
 
 def _oldest(distribution: str) -> tuple[int, int]:

@@ -50,13 +50,27 @@ def sigmoid(value: float) -> float:
     return 1 / (1 + math.exp(-value))
 
 
+def evaluated(
+    run: Recorder, config: ModelConfig, weights: Weights, x: Any, offsets: Any, case: str = ""
+) -> dict[str, Arrays]:
+    """Return the outputs of each backend's forward pass."""
+    return run.collect(lambda backend: backend.evaluate(config, weights, x, offsets), case)
+
+
+def _merged(
+    run: Recorder, config: ModelConfig, patches: Any, offsets: Any, case: str = ""
+) -> dict[str, NDArray[Any]]:
+    given, places = patches.astype(np.complex64), offsets.astype(np.float32)
+    return run.collect(lambda backend: backend.merge(config, given, places), case)
+
+
 def _evaluated(
     run: Recorder, config: ModelConfig, weights: Weights, offsets: Any = None, case: str = ""
 ) -> dict[str, Arrays]:
     channels = config.gridsize**2
     x = np.ones((1, _N, _N, channels), np.float32)
     given = np.zeros((1, 1, 2, channels), np.float32) if offsets is None else offsets
-    return run.collect(lambda backend: backend.evaluate(config, weights, x, given), case)
+    return evaluated(run, config, weights, x, given, case)
 
 
 def _judge(
@@ -131,11 +145,7 @@ def gauge(run: Recorder) -> None:
             for name, value in drawn.weights.items()
         }
         turned["phase_head/inner/bias"] = np.full_like(turned["phase_head/inner/bias"], bias)
-        patterns.append(
-            run.collect(
-                lambda b, w=turned, d=drawn: b.evaluate(config, w, d.x, d.offsets)  # type: ignore[misc]  # bound now
-            )
-        )
+        patterns.append(evaluated(run, config, turned, drawn.x, drawn.offsets))
     first, second = patterns
     for subject in first.keys() & second.keys():
         a, b = first[subject], second[subject]
@@ -164,7 +174,7 @@ def canvas(run: Recorder) -> None:
     patches = (real + 1j * imaginary).astype(np.complex64)
     spread = np.array([0.6, 5.0, 21.3])[:, None, None, None]
     offsets = (rng.uniform(-1, 1, (3, 1, 2, 4)) * spread).astype(np.float32)
-    together = run.collect(lambda b: b.merge(config, patches, offsets))
+    together = _merged(run, config, patches, offsets)
     for subject, merged in together.items():
         backend = run.backends[subject]
         alone = [backend.merge(config, patches[[i]], offsets[[i]])[0] for i in range(3)]
@@ -187,12 +197,7 @@ def merge_range(run: Recorder) -> None:
         case = f"probe_big={probe_big}"
         for patches in (noise, np.full_like(noise, 0.7)):
             least, most = float(patches.min()), float(patches.max())
-            merged = run.collect(
-                lambda b, c=config, p=patches: b.merge(  # type: ignore[misc]  # bound now
-                    c, p.astype(np.complex64), offsets.astype(np.float32)
-                ),
-                case,
-            )
+            merged = _merged(run, config, patches, offsets, case)
             for subject, obj in merged.items():
                 size = np.abs(obj.astype(np.complex128))
                 covered = size[size > 0]
@@ -204,9 +209,8 @@ def merge_range(run: Recorder) -> None:
                 run.judge(subject, [compared], "stitching.merge", case)
     single = small_model()
     drawn = sample(single, run.seed)
-    for subject, result in run.collect(
-        lambda b: b.evaluate(single, drawn.weights, drawn.x, drawn.offsets)
-    ).items():
+    results = evaluated(run, single, drawn.weights, drawn.x, drawn.offsets)
+    for subject, result in results.items():
         same = np.array_equal(result["object"], result["patches"])
         run.require(subject, same, "object and patches differ for gridsize 1")
 

@@ -68,14 +68,12 @@ def _judge_images(run: Recorder, subject: str, amplitude: Any, phase: Any) -> No
 def _judge_not_asked(run: Recorder, subject: str) -> None:
     """Neither images without stitching, nor files of images that are None."""
     watched, door = with_validation(run, subject), doors(subject)
-    with mock.patch.object(door, "train_cdi_model", return_value=watched.results):
-        with params_restored():
-            images = door.run_cdi_example(watched.scan, watched.scan, watched.config)[:2]
+    trained = mock.patch.object(door, "train_cdi_model", return_value=watched.results)
+    with trained, params_restored():
+        images = door.run_cdi_example(watched.scan, watched.scan, watched.config)[:2]
     run.require(subject, images == (None, None), "images although stitching was not asked for")
     with tempfile.TemporaryDirectory() as folder:
-        kind, text = refusal(
-            lambda: door.save_outputs(None, None, watched.results, Path(folder) / "out")
-        )
+        kind, text = refusal(door.save_outputs, None, None, watched.results, Path(folder) / "out")
         files = [path.name for path in (Path(folder) / "out").glob("*")]
     run.require(subject, kind == "", f"save_outputs without images: {kind}: {text}")
     pictures = [name for name in files if not name.endswith(".json")]
@@ -88,7 +86,8 @@ def trainable(run: Recorder) -> None:
     for subject in run.backends:
         for watched in (with_validation(run, subject), without_validation(run, subject)):
             config, scale = watched.config, math.sqrt(watched.config.nphotons) / 16
-            start = initial_weights(config.model, config.seed, watched.scan.probeGuess, scale)
+            probe = np.asarray(watched.scan.probeGuess)
+            start = initial_weights(config.model, config.seed, probe, scale)
             found = watched.results["model_instance"].weights
             flags = {
                 "probe": config.probe_trainable,
@@ -158,7 +157,7 @@ def supervised(run: Recorder) -> None:
         moved = not np.array_equal(result.weights[name], plan.weights[name])
         run.require(subject, moved, f"{name} did not move")
     for subject, backend in run.backends.items():
-        kind, text = refusal(lambda b=backend: b.train_steps(config, bare, 1))
+        kind, text = refusal(backend.train_steps, config, bare, 1)
         run.require(subject, kind == "ValueError", f"without labels: {kind or 'trained'}: {text}")
         advice = "objectGuess" in text or "Y" in text.split()
         run.require(subject, advice, f"{text!r} does not say where labels come from")
@@ -174,7 +173,7 @@ def not_finite(run: Recorder) -> None:
     spoilt[container.groups[second[0], 0], 5, 6] = np.nan
     given = PtychoDataContainer(spoilt, container.groups, container.positions, container.probe, 1.0)
     for subject, backend in run.backends.items():
-        kind, text = refusal(lambda b=backend: b.train_steps(config, given, 4))
+        kind, text = refusal(backend.train_steps, config, given, 4)
         run.require(subject, kind == "RuntimeError", f"{kind or 'nothing'} was raised: {text}")
         named = re.search(r"epoch 1\b", text) and re.search(r"step 2\b", text)
         run.require(subject, bool(named), f"{text!r} does not name epoch 1, step 2")
@@ -212,12 +211,12 @@ def scan_files(run: Recorder) -> None:
                 arrays = dict(stored)
             barred = mock.Mock(side_effect=AssertionError("unpickled"))
             with mock.patch.multiple(pickle, load=barred, loads=barred, Unpickler=barred):
-                kind, text = refusal(lambda f=load, p=path: f(p))
+                kind, text = refusal(load, path)
             run.require(subject, kind == "", f"a plain scan: {kind}: {text}")
             trap = np.array([Trap(marker)], dtype=object)
             for key in ("diff3d", "xcoords", "probeGuess", "objectGuess", "_metadata", "notes"):
                 np.savez(path, **{**arrays, key: trap})
-                kind, text = refusal(lambda f=load, p=path: f(p))
+                kind, text = refusal(load, path)
                 run.require(subject, not marker.exists(), "code of the file was executed", key)
                 refused = kind == "ValueError" and key in text
                 what = f"{kind or 'the file was read'}: {text}"

@@ -65,9 +65,9 @@ def _elsewhere(folder: Path) -> Iterator[None]:
     home = {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
     os.chdir(folder / "cwd")
     try:
-        with mock.patch.dict(os.environ, home):
-            with mock.patch.object(tempfile, "tempdir", str(folder / "tmp")):
-                yield
+        temporary = mock.patch.object(tempfile, "tempdir", str(folder / "tmp"))
+        with mock.patch.dict(os.environ, home), temporary:
+            yield
     finally:
         os.chdir(before)
 
@@ -78,11 +78,11 @@ def _watch(subject: str, config: TrainingConfig, test: RawData | None) -> Watche
     with tempfile.TemporaryDirectory() as name, params_restored():
         folder = Path(name)
         config.output_dir = folder / "out"
-        with _elsewhere(folder), contextlib.redirect_stderr(printed):
-            with contextlib.redirect_stdout(printed):
-                amplitude, phase, results = doors(subject).run_cdi_example(
-                    given, test, config, M=10, do_stitching=True, execution_config=EXECUTION
-                )
+        streams = (contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed))
+        with _elsewhere(folder), streams[0], streams[1]:
+            amplitude, phase, results = doors(subject).run_cdi_example(
+                given, test, config, M=10, do_stitching=True, execution_config=EXECUTION
+            )
         outside = (path for path in folder.rglob("*") if folder / "out" not in path.parents)
         strays = sorted(str(path.relative_to(folder)) for path in outside)
     kept = {"cwd", "home", "tmp", "out"}
