@@ -21,7 +21,7 @@ from unittest import mock
 
 import numpy as np
 
-from parity.checks.observing import everyone, outcome, params_kept, says, tiny_scan
+from parity.checks.observing import everyone, outcome, params_kept, result, says, tiny_scan
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.spec.parse import load_specification
@@ -181,13 +181,22 @@ _train_parser = cache(train.build_parser)
 _inference_parser = cache(inference.build_parser)
 
 
+def _parsed(parser: argparse.ArgumentParser, flags: Sequence[str]) -> argparse.Namespace:
+    """Return the namespace of ``flags``; where the parser stops, ``ValueError`` with its words."""
+    with redirect_stderr(io.StringIO()) as said:
+        try:
+            return parser.parse_args(flags)
+        except SystemExit as stop:
+            raise ValueError(f"exit code {stop.code}: {said.getvalue()}") from None
+
+
 def _training(*flags: str) -> train.Job:
-    return train.read_job(_train_parser().parse_args(flags))
+    return train.read_job(_parsed(_train_parser(), flags))
 
 
 def _inference(*flags: str) -> InferenceConfig:
     given = ("--model_path=m", "--test_data=t", *flags)
-    return inference.read_job(_inference_parser().parse_args(given))[0]
+    return inference.read_job(_parsed(_inference_parser(), given))[0]
 
 
 def _same(found: Any, wanted: Any) -> bool:
@@ -253,7 +262,8 @@ def typed_values(run: Recorder) -> None:
         ("train_data_file: a/b.npz", "train_data_file", Path("a/b.npz")),
     ):
         with _yaml(text) as path:
-            found = getattr(_training("--config", path).config, name)
+            job = result(run, text, _training, "--config", path)
+        found = job and getattr(job.config, name)
         everyone(run, _same(found, wanted), f"{found!r}; expected {wanted!r}", text)
     for text, word in (
         ("batch_size: true", "integer"),
@@ -323,29 +333,19 @@ def _field_flags(run: Recorder, table: str, prefix: str, read: Callable[..., Any
         flag = f"--{prefix}{name}"
         if word == "bool" and "warn" not in row.cells["Allowed"]:
             for form, switched in ((flag, True), (f"--no-{flag[2:]}", False)):
-                found = getattr(read(form), name)
+                found = getattr(result(run, form, read, form), name, None)
                 everyone(run, found is switched, f"{form} gives {found!r}", table)
             continue
         choices = row.cells["Allowed"].strip("{}").replace("'", "").split(", ")
         text, wanted = _SAMPLES.get(word, (choices[-1], choices[-1]))
         if name == "strategy":
             text = wanted = "ddp"
-        found = getattr(read(f"{flag}={text}"), name)
+        found = getattr(result(run, flag, read, f"{flag}={text}"), name, None)
         everyone(run, _same(found, wanted), f"{flag}={text} gives {found!r}", table)
         if word in ("int", "float"):
-            with redirect_stderr(io.StringIO()) as said:
-                stopped = outcome_of_exit(read, f"{flag}=word")
-            told = stopped == 2 and "'word'" in said.getvalue()
-            everyone(run, told, f"{flag}=word: exit code {stopped}, {said.getvalue()!r}", table)
-
-
-def outcome_of_exit(read: Callable[..., Any], *flags: str) -> Any:
-    """Return the code with which a parser stops, or ``None`` where it does not."""
-    try:
-        read(*flags)
-    except SystemExit as stop:
-        return stop.code
-    return None
+            error = outcome(read, f"{flag}=word")
+            told = says(error, ValueError, "exit code 2", "'word'")
+            everyone(run, told, f"{flag}=word: {error!r}", table)
 
 
 @check("K-6", "ptycho_train has a flag for every field", ("backend",), framework=False)

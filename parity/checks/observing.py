@@ -38,6 +38,15 @@ def outcome(job: Callable[..., object], *given: Any, **named: Any) -> Exception 
     return None
 
 
+def result(run: Recorder, case: str, job: Callable[..., Any], *given: Any) -> Any:
+    """Return what ``job`` returns; an exception is a finding against everyone, and gives None."""
+    try:
+        return job(*given)
+    except Exception as error:
+        everyone(run, False, f"raised {error!r}", case)
+        return None
+
+
 def says(error: Exception | None, kind: type[Exception], *words: str) -> bool:
     """Tell whether ``error`` is of ``kind`` and its message has every word."""
     return isinstance(error, kind) and all(word in str(error) for word in words)
