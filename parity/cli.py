@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="run checks and give verdicts")
     _add_choice(check)
     check.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
+    check.add_argument("--fast", action="store_true", help="only what needs no framework")
     check.add_argument("--seed", type=int, default=0, help="seed of the inputs (default: 0)")
     commands.add_parser("list", help="list the checks")
     tolerances = commands.add_parser(
@@ -38,6 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
     tolerances.add_argument(
         "--seeds", type=int, default=3, metavar="K", help="measure with seeds 0 to K-1 (default: 3)"
     )
+    matrix = commands.add_parser("matrix", help="the verdict of every clause in both backends")
+    matrix.add_argument("--fast", action="store_true", help="only what needs no framework")
+    explaining = commands.add_parser("explain", help="what is known of one clause or row")
+    explaining.add_argument("clause", metavar="ID")
     layout = commands.add_parser("layout", help="show an archive's tree, or compare two")
     layout.add_argument("file", type=Path, nargs="+", metavar="FILE", help="wts.h5.zip")
     return parser
@@ -57,7 +62,13 @@ def _check(arguments: argparse.Namespace) -> int:
     from parity.terminal import Terminal
 
     terminal = Terminal(arguments.seed)
-    report = run_gate(arguments.id, arguments.backend, arguments.seed, terminal.show_result)
+    report = run_gate(
+        arguments.id,
+        arguments.backend,
+        arguments.seed,
+        terminal.show_result,
+        fast=arguments.fast,
+    )
     terminal.show_summary(report)
     if arguments.json is not None:
         _write_json(report, arguments.json)
@@ -95,6 +106,28 @@ def _tolerances(arguments: argparse.Namespace) -> int:
     return FAILS if exceeded else HOLDS if measurements else BROKEN
 
 
+def _matrix(arguments: argparse.Namespace) -> int:
+    from parity.gate import run_gate
+    from parity.matrix import matrix_lines
+    from parity.terminal import Terminal
+
+    report = run_gate(fast=arguments.fast)
+    Terminal(0).say("\n".join(matrix_lines(report.clauses, list(report.backends))))
+    return report.exit_code
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from parity.checks.registry import registered_checks
+    from parity.ledger.bindings import load_bindings
+    from parity.matrix import explain
+    from parity.spec.parse import load_specification
+    from parity.terminal import Terminal
+
+    lines = explain(arguments.clause, load_specification(), load_bindings(), registered_checks())
+    Terminal(0).say("\n".join(lines))
+    return HOLDS
+
+
 def _layout(arguments: argparse.Namespace) -> int:
     from parity.layout import archive_tree, differences, render
     from parity.terminal import Terminal
@@ -111,7 +144,14 @@ def _layout(arguments: argparse.Namespace) -> int:
     return FAILS if lines else HOLDS
 
 
-_COMMANDS = {"check": _check, "list": _list, "tolerances": _tolerances, "layout": _layout}
+_COMMANDS = {
+    "check": _check,
+    "list": _list,
+    "matrix": _matrix,
+    "explain": _explain,
+    "tolerances": _tolerances,
+    "layout": _layout,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from parity.checks.recorder import PAIR, Measurement
@@ -15,6 +14,7 @@ from parity.checks.registry import Check, CheckResult
 from parity.gate import GateReport
 from parity.ledger import Tolerance
 from parity.ledger.tolerances import SLACK_LIMIT
+from parity.matrix import red_lines
 
 _STYLES = {"pass": "green", "fail": "bold red", "deviates": "yellow", "not-run": "yellow"}
 _COLUMNS = ("tensorflow", "pytorch", PAIR)
@@ -38,7 +38,12 @@ class Terminal:
             self._console.print(Text(f"{check.id:<8}{check.title}"))
 
     def show_result(self, result: CheckResult) -> None:
-        """Write one line for a check, and what a failing one found."""
+        """Write one line for a check, and what a failing one found.
+
+        Rows of the specification are many; one is shown only if it does not hold.
+        """
+        if "/" in result.id and not result.error and _all_pass(result):
+            return
         line = Text(f"{result.id:<8}")
         others = [name for name in result.verdicts if name not in _COLUMNS]
         for name in (*_COLUMNS, *others):
@@ -74,6 +79,13 @@ class Terminal:
             f"{summary[s]} {s}" for s in ("pass", "fail", "deviates", "not-run") if summary[s]
         )
         style = "green" if report.exit_code == 0 else "bold red"
+        results = {result.id: result for result in report.checks}
+        for line in red_lines(report.clauses, results):
+            self._console.print(Text(line, "red"))
+        self.say(
+            f"{summary['clauses']} clauses and rows of the specification, "
+            f"{summary['clauses_red']} red"
+        )
         self._console.print(
             Text(
                 f"{summary['checks']} checks, {summary['comparisons']} comparisons: {counts} "
@@ -89,15 +101,15 @@ class Terminal:
         values: dict[str, list[float]] = defaultdict(list)
         for measurement in measurements:
             values[measurement.tolerance].append(measurement.value)
-        table = Table("tolerance", "value", "ledger max", "p50", "p99", "max", "n", "slack", "")
+        heads = ("value", "ledger max", "p50", "p99", "max", "n", "slack")
+        self.say(f"{'tolerance':<26}" + "".join(f"{head:>11}" for head in heads))
         exceeded = False
         for name, tolerance in tolerances.items():
             if name not in values:
                 continue
             largest = max(values[name])
             exceeded |= largest > tolerance.value
-            table.add_row(
-                name,
+            figures = (
                 f"{tolerance.value:.1e}",
                 f"{tolerance.maximum:.1e}",
                 f"{np.quantile(values[name], 0.5):.1e}",
@@ -105,10 +117,14 @@ class Terminal:
                 f"{largest:.1e}",
                 str(len(values[name])),
                 f"{tolerance.slack(largest):.1f}",
-                _remark(tolerance, largest),
             )
-        self._console.print(table)
+            cells = "".join(f"{figure:>11}" for figure in figures)
+            self.say(f"{name:<26}{cells}  {_remark(tolerance, largest)}")
         return exceeded
+
+
+def _all_pass(result: CheckResult) -> bool:
+    return all(verdict.status == "pass" for verdict in result.verdicts.values())
 
 
 def _fails(result: CheckResult, subject: str) -> bool:

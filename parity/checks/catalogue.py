@@ -21,6 +21,8 @@ MODULES = (
     "clauses_grouping",
     "clauses_params",
     "clauses_cli",
+    "clauses_errors",
+    "clauses_runs",
     # clauses of the specification: sections 4.4 to 4.9, 10 to 12 and 14
     "clauses_inference",
     "clauses_training",

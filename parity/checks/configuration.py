@@ -50,7 +50,12 @@ def _parsed(parser: argparse.ArgumentParser, *required: str) -> argparse.Namespa
     return parser.parse_args(list(required))
 
 
-@check("C-1", "Defaults: dataclasses, legacy dictionary and command lines agree", judges=("pair",))
+@check(
+    "C-1",
+    "Defaults: dataclasses, legacy dictionary and command lines agree",
+    judges=("pair",),
+    framework=False,
+)
 def defaults(run: Recorder) -> None:
     """In value and in type; an empty command line is the default configuration."""
     model = _declared(ModelConfig)
@@ -78,7 +83,12 @@ def defaults(run: Recorder) -> None:
     _judge(run, inference, fields, "InferenceConfig, ptycho_inference with its two files")
 
 
-@check("C-2", "Defaults: field tables of the specification and dataclasses agree", judges=("pair",))
+@check(
+    "C-2",
+    "Defaults: field tables of the specification and dataclasses agree",
+    judges=("pair",),
+    framework=False,
+)
 def specified_defaults(run: Recorder) -> None:
     """Row by row, both ways: no field without a row, no row without a field."""
     from parity.spec.parse import load_specification

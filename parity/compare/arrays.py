@@ -159,19 +159,15 @@ def _compare_finite(
         float(gap.flat[worst]),
         float(gap.flat[worst] / scale),
         float(ratios.max()),
-        _rms(gap) / max(_rms(np.abs(a)), _rms(np.abs(b))),
+        _rms(gap, scale) / max(_rms(np.abs(a), scale), _rms(np.abs(b), scale)),
         _named_index(worst, left.shape, dims),
         (_text(left.flat[worst]), _text(right.flat[worst])),
     )
 
 
-def _rms(sizes: NDArray[Any]) -> float:
-    """Return the root mean square, scaled first so that no square over- or underflows."""
-    exact = sizes.astype(np.float64)
-    largest = float(exact.max())
-    if largest == 0 or not math.isfinite(largest):
-        return largest
-    return largest * float(np.sqrt(np.mean((exact / largest) ** 2)))
+def _rms(sizes: NDArray[Any], scale: float) -> float:
+    """Return the root mean square in units of ``scale``, in which no square can overflow."""
+    return float(np.sqrt(np.mean((sizes.astype(np.float64) / scale) ** 2)))
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,170 @@
+"""The comparator: symmetric, strict about NaN, and never satisfied by nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from parity.compare import compare, compare_named, median
+
+_ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True, width=64)
+_SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
+
+
+@st.composite
+def _pairs(draw):
+    shape = draw(_SHAPES)
+    array = hnp.arrays(np.float64, shape, elements=_ANY_FLOAT)
+    return draw(array), draw(array)
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(_pairs())
+def test_swapping_the_sides_changes_no_figure(pair):
+    a, b = pair
+    forth, back = compare(a, b), compare(b, a)
+    assert forth.max_abs == back.max_abs
+    assert forth.scale_relative == back.scale_relative
+    assert forth.elementwise == back.elementwise
+    assert forth.rms == back.rms
+    assert bool(forth.problem) == bool(back.problem)
+    assert forth.vacuous == back.vacuous
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(hnp.arrays(np.float64, _SHAPES, elements=_ANY_FLOAT))
+def test_an_array_agrees_with_itself_exactly(array):
+    found = compare(array, array.copy())
+    assert found.within(0.0)
+    assert found.vacuous == (not np.any(array[np.isfinite(array)]))
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    hnp.arrays(np.float64, (2, 3), elements=st.floats(0.5, 2.0)),
+    st.floats(1e-9, 0.4),
+    st.integers(0, 5),
+)
+def test_a_single_wrong_element_is_measured_and_found(array, error, place):
+    wrong = array.copy()
+    wrong.flat[place] += error
+    found = compare(array, wrong, dims=("row", "column"))
+    scale = max(np.abs(array).max(), np.abs(wrong).max())
+    assert found.scale_relative == pytest.approx(error / scale, rel=1e-6)
+    assert found.where == {"row": place // 3, "column": place % 3}
+    assert not found.within(0.4 * error / scale)
+    assert found.rms < found.scale_relative * scale
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_one_sided_nan_or_infinity_is_infinitely_far(odd):
+    good = np.ones((2, 2), np.float32)
+    bad = good.copy()
+    bad[1, 0] = odd
+    for found in (compare(good, bad, "x", ("y", "x")), compare(bad, good, "x", ("y", "x"))):
+        assert found.scale_relative == math.inf
+        assert not found.within(math.inf)
+        assert "1 of 4" in found.problem
+        assert found.where == {"y": 1, "x": 0}
+
+
+def test_nan_everywhere_on_one_side_fails_and_on_both_sides_is_vacuous():
+    nan = np.full(3, np.nan)
+    assert not compare(nan, np.zeros(3)).within(math.inf)
+    both = compare(nan, nan)
+    assert both.vacuous
+    assert both.scale_relative == 0
+
+
+def test_infinities_of_opposite_sign_differ_and_nan_is_not_infinity():
+    assert not compare(np.array([np.inf]), np.array([-np.inf])).within(math.inf)
+    assert not compare(np.array([np.inf]), np.array([np.nan])).within(math.inf)
+
+
+def test_nan_in_the_imaginary_part_alone_is_seen():
+    a = np.array([1 + 1j, 2 + 2j], np.complex64)
+    b = a.copy()
+    b[1] = complex(2, np.nan)
+    assert not compare(a, b).within(math.inf)
+
+
+def test_finite_rest_beside_common_nan_is_compared():
+    a = np.array([np.nan, 1.0, 2.0])
+    assert compare(a, np.array([np.nan, 1.0, 2.5])).scale_relative == pytest.approx(0.2)
+
+
+def test_zero_against_zero_passes_but_is_vacuous():
+    found = compare(np.zeros((2, 2)), np.zeros((2, 2)))
+    assert found.within(0.0)
+    assert found.vacuous
+    assert compare(np.zeros(0), np.zeros(0)).vacuous
+    assert not compare(np.zeros(2), np.array([0.0, 1e-300])).vacuous
+
+
+def test_shapes_do_not_broadcast():
+    found = compare(np.ones((2, 1)), np.ones((2, 2)))
+    assert "(2, 1) vs (2, 2)" in found.problem
+    assert not found.within(math.inf)
+    assert compare(np.ones(()), np.ones(1)).problem
+
+
+def test_dtypes_must_agree_unless_said_otherwise_and_kinds_always():
+    single, double = np.ones(2, np.float32), np.ones(2, np.float64)
+    assert "float32 vs float64" in compare(single, double).problem
+    assert compare(single, double, same_dtype=False).within(0.0)
+    assert compare(single, single.astype(np.complex64), same_dtype=False).problem
+    assert compare(np.array(["a"]), np.array(["a"])).problem
+
+
+def test_single_precision_is_compared_in_double():
+    a = np.array([1.0], np.float32)
+    b = np.nextafter(a, np.float32(2))
+    assert compare(a, b).max_abs == pytest.approx(2.0**-23)
+
+
+def test_large_integers_keep_their_last_digit():
+    big = np.array([2**62, 1], np.int64)
+    assert compare(big, big + np.array([1, 0])).max_abs == 1
+    assert compare(np.array([2**63], np.uint64), np.array([2**63 + 2], np.uint64)).max_abs == 2
+    assert compare(np.array([True, False]), np.array([True, True])).max_abs == 1
+
+
+def test_tiny_and_huge_scales_do_not_overflow():
+    assert compare(np.array([5e-324]), np.array([0.0])).scale_relative == 1
+    assert compare(np.array([1.7e308]), np.array([-1.7e308])).scale_relative == math.inf
+    assert compare(np.array([1e200, 1e-200]), np.array([1e200, 0.0])).rms < 1e-300
+
+
+def test_elementwise_sees_what_the_scale_hides():
+    found = compare(np.array([1.0, 1e-9]), np.array([1.0, 2e-9]))
+    assert found.scale_relative == pytest.approx(1e-9)
+    assert found.elementwise == pytest.approx(0.5)
+
+
+def test_description_names_both_values_and_the_place():
+    text = compare(np.array([[1.0, 2.0]]), np.array([[1.0, 3.0]]), "object", ("B", "x")).describe()
+    for part in ("object[B=0, x=1]", "2 vs 3", "3.33e-01"):
+        assert part in text
+
+
+def test_named_comparison_reports_names_on_one_side():
+    found = {c.name: c for c in compare_named({"a": 1.0, "b": 2.0}, {"a": 1.0, "c": 2.0})}
+    assert found["a"].within(0.0)
+    assert "second" in found["b"].problem
+    assert "first" in found["c"].problem
+    (absent,) = compare_named({}, {"a": 1.0}, ["a"])
+    assert not absent.within(math.inf)
+    (nowhere,) = compare_named({}, {}, ["a"])
+    assert not nowhere.within(math.inf)
+
+
+def test_median_is_the_middle_by_figure():
+    found = [compare(1.0, 1.0 + e) for e in (1e-3, 1e-9, 1e-6)]
+    assert median(found).max_abs == pytest.approx(1e-6)
+    problem = compare(np.ones(1), np.ones(2))
+    assert median([found[0], problem]).problem
