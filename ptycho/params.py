@@ -1,7 +1,8 @@
 """``params.cfg``: the flat legacy dictionary that the client reads and writes.
 
-It is written only by ``ptycho.config.config.update_legacy_dict`` and by loading a bundle, and
-read only at the public doors; everything behind them takes explicit arguments.
+It is written only by ``ptycho.config.config.update_legacy_dict``, by training and loading (the
+scales and the probe of the model), by ``ptycho.probe.set_probe_guess`` and by the functions below,
+and read only at the public doors; everything behind them takes explicit arguments.
 """
 
 from __future__ import annotations
