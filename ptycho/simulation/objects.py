@@ -88,7 +88,7 @@ def particles_thickness(
     *,
     radius: tuple[float, float] = (3.0, 7.0),
     elongation: float = 1.0,
-    fill: float = 0.35,
+    fill: float = 1.5,
 ) -> FloatArray:
     """Return particles in one layer; where two meet they merge and the thicker one counts.
 
