@@ -87,7 +87,7 @@ def test_missing_framework_says_what_to_install(monkeypatch, missing, scan, make
 
 
 @pytest.mark.parametrize(
-    ("version", "good"), [("2.1.2+cu118", False), ("2.2.0", True), ("3.0", True)]
+    ("version", "good"), [("2.1.2+cu118", False), ("2.2.0", True), ("2.10.1", True), ("3.0", True)]
 )
 def test_torch_before_2_2_is_refused(monkeypatch, version, good):
     import torch
