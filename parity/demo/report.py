@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 from pathlib import Path
@@ -24,6 +25,17 @@ def _environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         **{name: importlib.metadata.version(name) for name in packages},
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` as JSON has it: what is not a finite number becomes null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _verdict(verdicts: dict[str, Any] | None) -> str:
@@ -60,6 +72,7 @@ def assemble(
         "config": fields,
         "environment": _environment(),
         "checks": [] if verdicts is None else verdicts["checks"],
+        "clauses": [] if verdicts is None else verdicts["clauses"],
     }
 
 
@@ -79,7 +92,7 @@ def write(output: Path, result: dict[str, Any], scores: Scores) -> Path:
     """Write ``report.json`` and ``report.html`` into ``output``; return the page's path."""
     import jinja2
 
-    (output / "report.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    (output / "report.json").write_text(json.dumps(_plain(result), indent=1), encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("parity.demo"),
         autoescape=True,
