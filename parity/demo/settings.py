@@ -14,7 +14,7 @@ from ptycho.raw_data import RawData
 BACKENDS = ("tensorflow", "pytorch")
 
 #: Epochs per backend unless asked otherwise.
-DEFAULT_EPOCHS = 8
+DEFAULT_EPOCHS = 4
 
 #: Probe energy that must lie in the central N/2 square for the padded decoder to suffice.
 _CONFINED_ENERGY = 0.97
