@@ -23,8 +23,6 @@ from ptycho.tensorflow_import import require_tensorflow
 
 __all__ = ["ObjectPredictor", "TrainedModel", "last_trained", "load", "remember", "save"]
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-
 
 class _Holder:
     """Keeps the model trained last in this process; the one place that does."""
@@ -95,7 +93,8 @@ def keras_bytes(model: Any) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(members):
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), members[name])
+            # Without a date of its own a ZipInfo has the earliest, 1980-01-01.
+            archive.writestr(zipfile.ZipInfo(name), members[name])
     return buffer.getvalue()
 
 
