@@ -52,10 +52,8 @@ parity: setup
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "parity and not slow" $(ARGS)
 
 lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	@status=0; for tool in "ruff check ." "ruff format --check ." mypy lint-imports; do \
+		echo "$(BIN)/$$tool"; $(BIN)/$$tool || status=1; done; exit $$status
 
 format: setup
 	$(BIN)/ruff check --fix .

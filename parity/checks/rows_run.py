@@ -8,6 +8,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def check_shape(row: Row, recorder: Recorder) -> None:
     """Judge one row of the tensor table with B, N, C bound and S read off the canvas."""
     name = row.cells["Name"]
     for subject, backend in recorder.backends.items():
-        arrays = recorder.once(("tensors", subject), lambda b=backend: _tensors(recorder, b))
+        arrays = recorder.once(("tensors", subject), partial(_tensors, recorder, backend))
         array = np.asarray(arrays[name]) if arrays.get(name) is not None else None
         if array is None:
             recorder.fail(subject, f"{name} was not produced")
@@ -91,7 +92,7 @@ def check_member(row: Row, recorder: Recorder) -> None:
     """Judge one row of the archive table: present where required, of its kind, absent elsewhere."""
     name, kind, required = (row.cells[c] for c in ("Member", "Kind", "Required"))
     for subject, backend in recorder.backends.items():
-        members = recorder.once(("members", subject), lambda b=backend: _members(recorder, b))
+        members = recorder.once(("members", subject), partial(_members, recorder, backend))
         wanted = required in ("both", subject)
         what = f"{name} is {'not ' if wanted else ''}in the archive"
         recorder.require(subject, (name in members) == wanted, what)
@@ -107,7 +108,7 @@ def check_unspecified_members(rows: tuple[Row, ...], recorder: Recorder) -> None
     """Judge the reverse: members that no row lists."""
     described = {row.cells["Member"] for row in rows}
     for subject, backend in recorder.backends.items():
-        members = recorder.once(("members", subject), lambda b=backend: _members(recorder, b))
+        members = recorder.once(("members", subject), partial(_members, recorder, backend))
         for name in members:
             recorder.require(subject, name in described, f"{name} has no row in the specification")
 
