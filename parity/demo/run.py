@@ -48,7 +48,8 @@ def _say(text: str) -> None:
 
 def _run_worker(step: str, arguments: list[str], log_file: Path) -> None:
     """Run a worker with its progress on our terminal; a failure shows the end of its log."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # Threads that spin while they wait stall each other where the machine has other work.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-m", "parity.demo.worker", *arguments]
     with log_file.open("wb") as log:
         # Progress goes to standard error, which the user sees; the rest is kept in the log.
