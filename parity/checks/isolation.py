@@ -15,26 +15,35 @@ from parity.checks.registry import check
 _TIMEOUT_SECONDS = 300
 
 
-def _run_isolated(backend: Backend) -> dict[str, Any]:
-    command = [sys.executable, "-m", "parity.isolated", backend.name]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run(
-        command,
-        capture_output=True,
+def _start(backend: Backend) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "parity.isolated", backend.name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        env=environment,
-        timeout=_TIMEOUT_SECONDS,
-        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
-    if done.returncode != 0:
-        raise RuntimeError(f"exit code {done.returncode}: {done.stderr.strip()[-400:]}")
-    outcome: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    try:
+        output, errors = process.communicate(timeout=_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    if process.returncode != 0:
+        raise RuntimeError(f"exit code {process.returncode}: {errors.strip()[-400:]}")
+    outcome: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     return outcome
 
 
 def isolated(run: Recorder, backend: Backend) -> dict[str, Any]:
-    """Return what the isolated process of ``backend`` reported, run once."""
-    return run.once(("isolated", backend.name), lambda: _run_isolated(backend))
+    """Return what the isolated process of ``backend`` reported; all are started with the first."""
+    started = run.once(
+        "isolated processes", lambda: {name: _start(b) for name, b in run.backends.items()}
+    )
+    return run.once(("isolated", backend.name), lambda: _finish(started[backend.name]))
 
 
 @check("I-1", "Each backend trains, saves and loads with the other framework blocked", ("backend",))
