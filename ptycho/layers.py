@@ -46,21 +46,26 @@ class IntensityScale(keras.layers.Layer):
         return {**super().get_config(), "scale_trainable": self.scale_trainable}
 
 
-@tf.custom_gradient
-def _doubled(image: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    sides = [2 * side for side in image.shape[1:3]]
-    doubled = tf.raw_ops.ResizeNearestNeighbor(images=image, size=sides)
-    # The sum of 2 x 2 pixels; the operation's own gradient adds them in any order on a GPU.
-    return doubled, lambda upstream: 4.0 * tf.nn.avg_pool2d(upstream, 2, 2, "VALID")
-
-
 @register
 class Upsampling(keras.layers.Layer):
     """Repeat every pixel of (B, rows, columns, channels) as 2 x 2."""
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Enlarge."""
-        return _doubled(features)
+        """Enlarge.
+
+        Spreading a pixel is four times the adjoint of the mean over 2 x 2. TensorFlow has it as
+        an operation: faster than repeating twice, and deterministic, as resizing is not on a GPU.
+        """
+        _, rows, columns, channels = features.shape
+        shape = [tf.shape(features)[0], 2 * rows, 2 * columns, channels]
+        window = [1, 2, 2, 1]
+        return tf.raw_ops.AvgPoolGrad(
+            orig_input_shape=tf.stack(shape),
+            grad=4.0 * features,
+            ksize=window,
+            strides=window,
+            padding="VALID",
+        )
 
 
 @register
@@ -80,13 +85,31 @@ class FeatureSplit(keras.layers.Layer):
         return {**super().get_config(), "last": self.last}
 
 
-@register
-class PhaseRange(keras.layers.Layer):
-    """Map to a phase in radians: pi * tanh."""
+# Not tf.nn.silu: its gradient is entered in a registry that keeps the graph of every model alive.
+_ACTIVATIONS = {
+    "sigmoid": tf.sigmoid,
+    "swish": lambda x: x * tf.sigmoid(x),
+    "softplus": tf.math.softplus,
+    "relu": tf.nn.relu,
+    "phase": lambda x: math.pi * tf.tanh(x),
+}
 
-    def call(self, logits: tf.Tensor) -> tf.Tensor:
+
+@register
+class HeadActivation(keras.layers.Layer):
+    """Apply an amplitude activation, or ``phase``: pi * tanh, in radians."""
+
+    def __init__(self, *, function: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
         """Apply elementwise."""
-        return math.pi * tf.tanh(logits)
+        return _ACTIVATIONS[self.function](values)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "function": self.function}
 
 
 @register

@@ -31,6 +31,7 @@ __all__ = [
     "Models",
     "build_models",
     "canonical_variables",
+    "compiled",
     "evaluate",
     "get_canonical_weights",
     "params",
@@ -107,16 +108,19 @@ class _Network:
         )
         inner, outer = split(x)
         outer = self._up_block(outer, f"{head}/outer_block")
-        outer = self._conv(outer, f"{head}/outer", activation="swish")
+        outer = self._activated(outer, f"{head}/outer", "swish")
         total = layers.BorderSum(name=_layer_name(f"{head}/sum"), dtype="float32")
         return total([self._inner(inner, decoder), outer])
 
     def _inner(self, x: Any, decoder: str) -> Any:
-        x = self._conv(x, f"{decoder}_head/inner", activation="linear")
-        name = _layer_name(f"{decoder}_head/activation")
-        if decoder == "phase":
-            return layers.PhaseRange(name=name, dtype="float32")(x)
-        return keras.layers.Activation(self._config.amp_activation, name=name, dtype="float32")(x)
+        function = "phase" if decoder == "phase" else self._config.amp_activation
+        return self._activated(x, f"{decoder}_head/inner", function)
+
+    def _activated(self, x: Any, name: str, function: str) -> Any:
+        activation = layers.HeadActivation(
+            function=function, name=_layer_name(f"{name}/activation"), dtype="float32"
+        )
+        return activation(self._conv(x, name, activation="linear"))
 
 
 def build_models(
@@ -225,6 +229,16 @@ def set_canonical_weights(model: keras.Model, weights: Weights) -> None:
             )
     for name, variable in variables.items():
         variable.assign(weights[name])
+
+
+def compiled(function: Any, *signature: Any) -> Any:
+    """Return ``function`` of tensors compiled once, as ``signature`` says, for every batch size.
+
+    Where ``tf.config.run_functions_eagerly`` is on, it stays plain Python.
+    """
+    if tf.config.functions_run_eagerly():
+        return function
+    return tf.function(function, signature, autograph=False).get_concrete_function()
 
 
 def evaluate(

@@ -135,17 +135,20 @@ class ObjectPredictor:
         return cls(model.config, model.weights, model.intensity_scale, model.normalisation)
 
     @cached_property
-    def _function(self) -> Any:
-        tf = require_tensorflow()
+    def _model(self) -> Any:
+        require_tensorflow()
         from ptycho.model import build_models
 
-        model = build_models(self.config, self.weights).diffraction_to_obj
-        signature = [
-            tf.TensorSpec((None, *tensor.shape[1:]), tf.float32) for tensor in model.inputs
-        ]
-        return tf.function(
-            lambda x, offsets: model([x, offsets], training=False), signature, autograph=False
-        )
+        return build_models(self.config, self.weights).diffraction_to_obj
+
+    @cached_property
+    def _function(self) -> Any:
+        tf = require_tensorflow()
+        from ptycho.model import compiled
+
+        signature = [tf.TensorSpec(each.shape, tf.float32) for each in self._model.inputs]
+        # A compiled function does not keep its variables alive; self._model does.
+        return compiled(lambda inputs: self._model(inputs, training=False), signature)
 
     def predict(self, inputs: Sequence[Any], batch_size: int = 32) -> NDArray[np.complex64]:
         """Return object patches (B, N, N, 1) from ``[X * intensity_scale, local_offsets]``.
@@ -157,8 +160,10 @@ class ObjectPredictor:
         x, offsets = check_predict_inputs(inputs, self.config)
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; allowed: an integer >= 1")
+        tf = require_tensorflow()
         patches = np.empty((len(x), self.config.N, self.config.N, 1), np.complex64)
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
-            patches[part] = self._function(x[part], offsets[part]).numpy()
+            batch = [tf.constant(x[part]), tf.constant(offsets[part])]
+            patches[part] = self._function(batch).numpy()
         return patches

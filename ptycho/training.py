@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -29,7 +30,13 @@ from ptycho.core.training_plan import (
 )
 from ptycho.core.weights import Weights
 from ptycho.losses import NO_LABELS, loss_terms, total_loss
-from ptycho.model import Models, build_models, canonical_variables, get_canonical_weights
+from ptycho.model import (
+    Models,
+    build_models,
+    canonical_variables,
+    compiled,
+    get_canonical_weights,
+)
 
 __all__ = ["Adam", "TrainingStep", "clip_gradients", "loss_gradients", "train"]
 
@@ -44,11 +51,12 @@ class Adam(keras.optimizers.Adam):
     """Adam as in Kingma & Ba (2015), Algorithm 1: p - lr * m_hat / (sqrt(v_hat) + epsilon).
 
     Keras' own adds epsilon to sqrt(v) before the bias of v is corrected ("epsilon hat"), which
-    makes it up to 30 times larger in the first steps.
+    makes it up to 30 times larger in the first steps. This one takes plain steps only: no weight
+    decay, averaging or accumulation.
     """
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """Update the variables by their gradients."""
+        """Update ``trainable_variables`` by their gradients."""
         step = tf.cast(self.iterations, tf.float64) + 1.0
         # The fused operation works with float32 betas; the corrections must belong to these.
         first, second = (
@@ -56,31 +64,23 @@ class Adam(keras.optimizers.Adam):
             for beta in (self.beta_1, self.beta_2)
         )
         root = tf.sqrt(second)
+        rate = tf.cast(tf.cast(self.learning_rate, tf.float64) * root / first, tf.float32)
         # lr root/first * m / (sqrt(v) + eps root) = lr (m/first) / (sqrt(v/second) + eps)
-        self._corrected = (
-            tf.cast(tf.cast(self.learning_rate, tf.float64) * root / first, tf.float32),
-            tf.cast(self.epsilon * root, tf.float32),
-        )
-        super().apply(grads, trainable_variables)
-        del self._corrected
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable with one fused operation, as part of :meth:`apply`."""
-        index = self._get_variable_index(variable)
-        target = variable.value if isinstance(variable, keras.Variable) else variable
-        rate, epsilon = self._corrected
-        tf.raw_ops.ResourceApplyAdam(
-            var=target.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=0.0,
-            beta2_power=0.0,
-            lr=rate,
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=epsilon,
-            grad=gradient,
-        )
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            index = self._get_variable_index(variable)
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.value.handle,
+                m=self._momentums[index].value.handle,
+                v=self._velocities[index].value.handle,
+                beta1_power=0.0,
+                beta2_power=0.0,
+                lr=rate,
+                beta1=self.beta_1,
+                beta2=self.beta_2,
+                epsilon=tf.cast(self.epsilon * root, tf.float32),
+                grad=gradient,
+            )
+        self.iterations.assign_add(1)
 
 
 def clip_gradients(
@@ -111,19 +111,29 @@ class TrainingStep:
         )
         self.optimizer.build(self.variables)
         N, C = config.model.N, config.model.gridsize**2
-        batch = [
+        self._batch = [
             tf.TensorSpec((None, N, N, C), tf.float32),
             tf.TensorSpec((None, 1, 2, C), tf.float32),
         ]
         if needs_labels(config):
-            batch.append(tf.TensorSpec((None, N, N, C), tf.complex64))
-        rate = tf.TensorSpec((), tf.float32)
-        self.update = tf.function(self._update, [rate, batch], autograph=False)
-        self.measure = tf.function(self._measure, [batch], autograph=False)
-        self.gradients = tf.function(self._gradients, [batch], autograph=False)
+            self._batch.append(tf.TensorSpec((None, N, N, C), tf.complex64))
+
+    @cached_property
+    def update(self) -> Any:
+        """Function of (learning rate, batch): one optimiser step; returns the loss terms."""
+        return compiled(self._update, tf.TensorSpec((), tf.float32), self._batch)
+
+    @cached_property
+    def measure(self) -> Any:
+        """Function of a batch: the loss terms."""
+        return compiled(self._measure, self._batch)
+
+    @cached_property
+    def gradients(self) -> Any:
+        """Function of a batch: the loss's gradients, in the order of ``variables``, and terms."""
+        return compiled(self._gradients, self._batch)
 
     def _measure(self, batch: list[tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Return ``loss``, ``nll``, ``mae`` and, with labels, ``realspace`` of a batch."""
         x, offsets, *rest = batch
         stages = self._model([x, offsets], training=True)
         labels = tf.transpose(rest[0], (0, 3, 1, 2)) if rest else None
@@ -133,7 +143,6 @@ class TrainingStep:
         return {"loss": total_loss(self._config, terms), **terms}
 
     def _gradients(self, batch: list[tf.Tensor]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """Return the loss's gradients, in the order of ``variables``, and the loss terms."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             values = [variable.value for variable in self.variables]
             tape.watch(values)
@@ -143,7 +152,6 @@ class TrainingStep:
         return tape.gradient(terms["loss"], values, unconnected_gradients=zero), terms
 
     def _update(self, rate: tf.Tensor, batch: list[tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Take one optimiser step at learning rate ``rate``; return the loss terms before it."""
         gradients, terms = self._gradients(batch)
         config = self._config
         clipped = clip_gradients(

@@ -1,5 +1,6 @@
 """Training: what it changes, in which order, and what it refuses."""
 
+import gc
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from ptycho.core.sampling import epoch_order, split_indices
 from ptycho.core.training_plan import plan_training
 from ptycho.core.workflow import create_container
 from ptycho.model import set_canonical_weights
+from ptycho.model_manager import ObjectPredictor
 
 
 def _changed(trained, before):
@@ -167,18 +169,34 @@ def test_batches_follow_the_shared_order_and_the_step_compiles_once(scan, fit, m
     assert len(expected[3]) == 1  # the last, partial batch is kept
 
 
-def test_batches_of_any_size_share_one_compiled_step(scan, make_config):
+def test_batches_of_any_size_share_one_compiled_step(monkeypatch, scan, make_config):
     config = make_config()
     container = create_container(scan, config)
     plan = plan_training(container, config)
     step = training.TrainingStep(training._build(config, plan.weights), config, 20.0)
+    traced, total_loss = [], training.total_loss
+    monkeypatch.setattr(
+        training, "total_loss", lambda *arguments: traced.append(1) or total_loss(*arguments)
+    )
     for size in (8, 3, 1):
         batch = [
             tf.constant(container.batch_X(np.arange(size))),
             tf.constant(container.batch_offsets(np.arange(size))),
         ]
         step.update(tf.constant(1e-3), batch)
-    assert step.update.experimental_get_tracing_count() == 1
+    assert len(traced) == 1
+
+
+def test_a_finished_training_leaves_no_graph_behind(fit, make_config):
+    def graphs():
+        gc.collect()
+        return sum(type(each).__name__ == "FuncGraph" for each in gc.get_objects())
+
+    config = make_config(2, nepochs=1, n_groups=9, model={"amp_activation": "swish"})
+    fit(config)  # what TensorFlow keeps once, it keeps now
+    before = graphs()
+    ObjectPredictor.of(fit(config)).predict([np.ones((1, 32, 32, 4)), np.zeros((1, 1, 2, 4))])
+    assert graphs() == before
 
 
 def test_each_step_has_the_rate_of_the_schedule(scan, fit, make_config):
@@ -219,8 +237,6 @@ def test_every_weight_trains_when_its_flag_says_so_and_only_then(
 
 
 def test_two_photon_numbers_in_one_process_do_not_see_each_other(fit, make_config):
-    from ptycho.model_manager import ObjectPredictor
-
     few = fit(make_config(nphotons=1e4), max_steps=2)
     x = np.random.default_rng(0).uniform(0, 5, (3, 32, 32, 1)).astype(np.float32)
     offsets = np.zeros((3, 1, 2, 1), np.float32)
