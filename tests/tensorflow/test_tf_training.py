@@ -57,6 +57,9 @@ def test_clipping_by_norm_is_global():
     np.testing.assert_allclose(clipped[1], [[2.0]], rtol=1e-6)
     unchanged = training.clip_gradients(gradients, 6.0, "norm")
     np.testing.assert_array_equal(unchanged[0], gradients[0])
+    # 1e-6 is added to the norm: as much again here.
+    (tiny,) = training.clip_gradients([tf.constant([1e-6])], 1e-6, "norm")
+    np.testing.assert_allclose(tiny, [5e-7], rtol=1e-6)
 
 
 def test_clipping_by_value_is_elementwise():
