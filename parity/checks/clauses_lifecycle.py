@@ -19,7 +19,7 @@ _ORDER = {
         ("configure", "group"),
         ("configure", "build"),
         ("group", "scale"),
-        ("scale", "loss"),
+        ("scale", "save"),
         ("loss", "save"),
     ),
     "infer": (("restore", "group"), ("group", "scale"), ("scale", "infer"), ("infer", "stitch")),

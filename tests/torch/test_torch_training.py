@@ -245,6 +245,15 @@ def test_loss_that_is_not_finite_stops_the_training(fit, make_config, scan):
         fit(config, container)
 
 
+@pytest.fixture
+def interruptible():
+    """Answer SIGINT as Python does; a shell's background job is born with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_keeps_what_was_trained(fit, make_config, scan, tmp_path):
     config = make_config(nepochs=9, validation_fraction=0.0)
     container = _Watched(create_container(scan, config))
