@@ -34,13 +34,14 @@ def draw_groups(
     """Draw groups of C = gridsize**2 neighbouring positions; return their indices (B, C).
 
     ``positions`` is (n, 2) = [x, y] in pixels. Each group has a seed position and C - 1 others
-    out of the seed's pool, its ``pool_size`` (default ``neighbor_count``) nearest neighbours.
-    Members are distinct and in row-major spatial order (:func:`row_major_order`).
+    out of the seed's pool, its ``neighbor_count`` nearest neighbours. Members are distinct and in
+    row-major spatial order (:func:`row_major_order`).
 
     Up to ``n`` groups have different seeds, in the order of the scan: all positions, a random
     choice of them, or with ``sequential`` the first ``n_groups``, each with its nearest
     neighbours, so that nothing is random. With ``oversample`` and gridsize > 1, more groups than
-    positions are drawn, distinct as sets of members, with every position in at least one.
+    positions are drawn, distinct as sets of members, with every position in at least one; the
+    pools then have ``pool_size`` neighbours where that is given.
 
     A pool smaller than C - 1 is enlarged to it, and more groups than the scan offers are
     reduced to what it offers; either is logged as a warning.
@@ -50,8 +51,9 @@ def draw_groups(
     """
     n = _checked_count(positions, gridsize, n_groups)
     channels = gridsize**2
-    pool = _pool_size(n, channels, neighbor_count if pool_size is None else pool_size)
     extra = oversample and channels > 1 and n_groups > n
+    wanted = pool_size if extra and pool_size is not None else neighbor_count
+    pool = _pool_size(n, channels, wanted)
     seeds = _draw_seeds(n, n_groups, rng, sequential, warn=not extra)
     if channels == 1:
         return seeds[:, None]

@@ -116,11 +116,18 @@ def test_neighbours_are_drawn_from_the_whole_pool() -> None:
     assert members == set(nearest.tolist())
 
 
-def test_the_pool_size_overrides_the_neighbour_count() -> None:
+def test_the_pool_size_is_for_oversampling_alone() -> None:
     positions = scattered(30)
-    wide = [draw_groups(positions, 2, 30, rng(s), neighbor_count=3, pool_size=9) for s in range(20)]
-    members = {int(m) for groups in wide for m in groups[4]}
-    assert len(members) > 4
+    plain = draw_groups(positions, 2, 30, rng(1), neighbor_count=3)
+    for oversample in (False, True):
+        groups = draw_groups(
+            positions, 2, 30, rng(1), neighbor_count=3, pool_size=9, oversample=oversample
+        )
+        np.testing.assert_array_equal(groups, plain)
+    more = draw_groups(positions, 2, 90, rng(1), neighbor_count=3, pool_size=9, oversample=True)
+    sets = member_sets(more)
+    assert set(sets) <= reachable(positions, 4, 9)
+    assert not set(sets) <= reachable(positions, 4, 5)
 
 
 def test_too_few_neighbours_are_raised_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
