@@ -76,10 +76,10 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _write_json(report: GateReport, path: Path) -> None:
+    from ptycho.io.atomic import write_bytes
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_bytes(path, (json.dumps(report.to_json(), indent=1) + "\n").encode())
 
 
 def _list(arguments: argparse.Namespace) -> int:

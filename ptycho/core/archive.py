@@ -8,11 +8,9 @@ and nothing is ever extracted to disk.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
 import struct
 import zipfile
@@ -20,6 +18,8 @@ import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
+
+from ptycho.io.atomic import replacing
 
 #: Name of the archive in the directory of a saved model.
 ARCHIVE_NAME = "wts.h5.zip"
@@ -152,29 +152,14 @@ def write_archive(path: str | Path, members: Mapping[str, bytes]) -> Path:
     _check_sizes({name: len(data) for name, data in members.items()}, target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, members)
+        with replacing(target) as file:
+            _write_zip(file, members, target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(
             error.errno or errno.EIO, f"cannot save the model: {reason}", str(target)
         ) from error
     return target
-
-
-def _replace(target: Path, members: Mapping[str, bytes]) -> None:
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        # Not tempfile: its files are private to the user, an archive follows the umask.
-        with temporary.open("xb") as file:
-            _write_zip(file, members, target)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_directory(target.parent)
 
 
 def _write_zip(file: IO[bytes], members: Mapping[str, bytes], target: Path) -> None:
@@ -200,16 +185,6 @@ def _compression(data: bytes) -> int:
     like_a_bomb = len(data) > len(head) and packed * MAX_RATIO < 2 * len(head)
     shrinks = packed < _WORTH_DEFLATING * len(head)
     return zipfile.ZIP_DEFLATED if shrinks and not like_a_bomb else zipfile.ZIP_STORED
-
-
-def _sync_directory(directory: Path) -> None:
-    # Makes the rename durable; some file systems cannot, and the archive is complete anyway.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 # --------------------------------------------------------------------------- limits

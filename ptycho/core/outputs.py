@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from ptycho.io.atomic import write_bytes
 
 __all__ = ["save_outputs"]
 
@@ -48,7 +48,7 @@ def save_outputs(
         files["history.json"] = _history(results["history"])
     directory.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        _write(directory / name, content)
+        write_bytes(directory / name, content)
 
 
 def _image(values: ArrayLike | None, name: str) -> NDArray[np.float64]:
@@ -101,22 +101,3 @@ def _history(history: Mapping[str, Any]) -> bytes:
 def _number(value: Any) -> float | None:
     number = float(value)
     return number if math.isfinite(number) else None
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        # mkstemp makes private files; results are to be read like any other file.
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

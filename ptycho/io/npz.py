@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -12,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ptycho.io.atomic import replacing
 
 __all__ = ["MissingKeyError", "read_npz", "write_npz"]
 
@@ -90,12 +90,7 @@ def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> Path:
         target = target.with_name(target.name + ".npz")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"no such directory: {target.parent} (to write {target.name})")
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     members: dict[str, Any] = dict(arrays)
-    try:
-        with partial.open("xb") as stream:
-            np.savez(stream, **members)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(target) as stream:
+        np.savez(stream, **members)
     return target

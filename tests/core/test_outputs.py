@@ -88,7 +88,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ptycho.core.outputs.os.replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(OSError, match="No space"):
         save_outputs(None, None, {"history": {"loss": [2.0]}}, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["history.json"]
