@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,21 @@ def _along(gradients: list[NDArray[Any]], rng: np.random.Generator) -> NDArray[n
     return np.asarray(mean / length + 0.5 * noise / float(np.linalg.norm(noise)))
 
 
+def _layers(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the weights of each layer: kernel and bias of a convolution move together."""
+    layers: dict[str, list[str]] = {}
+    for name in sorted(names):
+        layers.setdefault(name.removesuffix("/kernel").removesuffix("/bias"), []).append(name)
+    return layers
+
+
 def _judge_differences(
     run: Recorder, results: dict[str, Arrays], config: TrainingConfig, given: Sample
 ) -> None:
-    """Compare derivatives along one direction for each weight.
+    """Compare derivatives along one direction for each layer.
 
     A ReLU unit whose input is rounding noise may be on in float32 and off in float64, which moves
-    the weights around it by more than rounding: they are judged loosely one by one, and tightly
+    the layers around it by more than rounding: they are judged loosely one by one, and tightly
     by their median.
     """
     case = describe(config)
@@ -44,21 +53,33 @@ def _judge_differences(
     def loss(weights: Any) -> float:
         return oracle.loss(config, weights, given.x, given.offsets, given.intensity_scale, labels)
 
-    compared: dict[str, list[Comparison]] = {subject: [] for subject in results}
-    for name in sorted({name for gradients in results.values() for name in gradients}):
-        found = {subject: g[name] for subject, g in results.items() if name in g}
-        direction = _along(list(found.values()), rng)
+    complete = {
+        subject: gradients
+        for subject, gradients in results.items()
+        if gradients.keys() == _trained(config, given)
+    }
+    compared: dict[str, list[Comparison]] = {subject: [] for subject in complete}
+    for layer, names in _layers(_trained(config, given)).items() if complete else ():
+        direction = {name: _along([g[name] for g in complete.values()], rng) for name in names}
         claimed = {
-            subject: float(np.sum(direction * np.asarray(gradient, np.float64)))
-            for subject, gradient in found.items()
+            subject: sum(float(np.sum(direction[n] * gradients[n])) for n in names)
+            for subject, gradients in complete.items()
         }
         guess = max(claimed.values(), key=abs)
-        measured = directional_derivative(loss, given.weights, name, direction, guess)
+        measured = directional_derivative(loss, given.weights, direction, guess)
         for subject, value in claimed.items():
-            compared[subject].append(compare(value, measured, f"d loss / d {name}"))
+            compared[subject].append(compare(value, measured, f"d loss / d {layer}"))
     for subject, comparisons in compared.items():
         run.judge(subject, comparisons, "gradient.differences", case)
         run.judge(subject, [median(comparisons)], "gradient.median", case)
+
+
+def _trained(config: TrainingConfig, given: Sample) -> set[str]:
+    """Return the names of the weights that the configuration trains."""
+    fixed = set() if config.probe_trainable else {"probe"}
+    return (
+        set(given.weights) - fixed - (set() if config.intensity_scale_trainable else {"log_scale"})
+    )
 
 
 def _has_labels(config: TrainingConfig) -> bool:
@@ -76,13 +97,8 @@ def _judge(run: Recorder, config: TrainingConfig, differences: bool = True, **in
         ),
         case,
     )
-    expected = set(given.weights)
-    if not config.probe_trainable:
-        expected.discard("probe")
-    if not config.intensity_scale_trainable:
-        expected.discard("log_scale")
     for subject, gradients in results.items():
-        odd = sorted(expected ^ set(gradients))
+        odd = sorted(_trained(config, given) ^ gradients.keys())
         run.require(subject, not odd, f"gradients are missing or unexpected for {odd}", case)
     if differences:
         _judge_differences(run, results, config, given)

@@ -165,6 +165,6 @@ def test_stitching_places_two_patches_and_averages_their_overlap():
 def test_directional_derivative_of_a_cubic():
     weights = {"w": np.array([1.0, 2.0])}
     slope = directional_derivative(
-        lambda w: float(np.sum(w["w"] ** 3)), weights, "w", np.array([1.0, 0.5]), guess=9.0
+        lambda w: float(np.sum(w["w"] ** 3)), weights, {"w": np.array([1.0, 0.5])}, guess=9.0
     )
     assert slope == pytest.approx(3 + 6, rel=1e-8)

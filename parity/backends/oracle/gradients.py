@@ -17,17 +17,16 @@ _SHORTEST, _LONGEST = 1e-7, 1e-5
 def directional_derivative(
     loss: Callable[[Mapping[str, NDArray[Any]]], float],
     weights: Mapping[str, NDArray[Any]],
-    name: str,
-    direction: NDArray[np.float64],
+    direction: Mapping[str, NDArray[np.float64]],
     guess: float,
 ) -> float:
-    """Return the derivative of ``loss(weights)`` along ``direction`` in the weight ``name``.
+    """Return the derivative of ``loss(weights)`` along ``direction``.
 
-    ``direction`` has the shape of the weight and should be about 1 long; ``guess`` is the size of
-    the derivative, from which the length of the step follows.
+    ``direction`` has a tensor of about unit length for each weight that moves; ``guess`` is the
+    size of the derivative, from which the length of the step follows.
     """
     step = min(max(_AIM / abs(guess), _SHORTEST), _LONGEST) if guess else _LONGEST
     exact = {key: np.asarray(value, np.float64) for key, value in weights.items()}
-    ahead = loss({**exact, name: exact[name] + step * direction})
-    behind = loss({**exact, name: exact[name] - step * direction})
-    return (ahead - behind) / (2 * step)
+    ahead = {name: exact[name] + step * along for name, along in direction.items()}
+    behind = {name: exact[name] - step * along for name, along in direction.items()}
+    return (loss({**exact, **ahead}) - loss({**exact, **behind})) / (2 * step)
