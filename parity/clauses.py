@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from parity.backends import CONTRACTED
 from parity.checks.recorder import PAIR
 from parity.checks.registry import Check, CheckResult
 from parity.ledger.bindings import Binding
@@ -33,6 +34,12 @@ class ClauseVerdict:
         return min(self.verdicts.values(), key=_ORDER.index, default="unbound")
 
     @property
+    def contracted(self) -> str:
+        """The worst verdict of the backends of the contract and of the pair."""
+        known = [v for name, v in self.verdicts.items() if name in CONTRACTED or name == PAIR]
+        return min(known, key=_ORDER.index, default="unbound")
+
+    @property
     def red(self) -> bool:
         """Tell whether the clause fails the gate."""
         return self.worst in ("unbound", "suspect", "fail")
@@ -45,7 +52,7 @@ class ClauseVerdict:
             "section": self.record.place.section,
             "level": level,
             "text": self.record.text,
-            "place": f"{self.record.place.file}:{self.record.place.line}",
+            "place": self.record.place.path,
             "verdicts": self.verdicts,
             "checks": list(self.checks),
             "reason": self.reason,
@@ -99,13 +106,20 @@ def judge(
             found = [results[id] for id in ids if id in results]
             for subject in subjects:
                 judged.verdicts[subject] = _combine(found, subject) or "not-run"
-            worse = min(judged.verdicts.values(), key=_ORDER.index)
-            judged.verdicts[PAIR] = _combine(found, PAIR) or worse
+            judged.verdicts[PAIR] = _combine(found, PAIR) or judged.contracted
             missing = [id for id in ids if id not in results]
             if missing:
                 judged.reason = f"not run: {', '.join(missing)}"
         verdicts.append(judged)
     return verdicts
+
+
+def chosen_records(
+    verdicts: Iterable[ClauseVerdict], ids: Iterable[str], results: Mapping[str, CheckResult]
+) -> list[ClauseVerdict]:
+    """Return the verdicts of the clauses that were named, or of which a check ran."""
+    named = set(ids)
+    return [v for v in verdicts if v.record.id in named or not results.keys().isdisjoint(v.checks)]
 
 
 def dangling(spec: Spec, bindings: Mapping[str, Binding], checks: Mapping[str, Check]) -> list[str]:

@@ -50,7 +50,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--id", action="append", metavar="ID", help="a check, or the letter of several; repeatable"
+        "--id",
+        "--clause",
+        action="append",
+        metavar="ID",
+        help="a clause, a row, a check, or the letter of several checks; repeatable",
     )
     parser.add_argument(
         "--backend", action="append", metavar="NAME", help="a backend to run; repeatable"

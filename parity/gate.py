@@ -11,25 +11,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from parity.backends import Backend, load_backends
+from parity.backends import CONTRACTED, ON_REQUEST, Backend, NotOffered, load_backends
 from parity.checks.recorder import PAIR, Measurement, NotRun, Recorder
 from parity.checks.registry import Check, CheckResult, Verdict, registered_checks
-from parity.clauses import ClauseVerdict, dangling, judge
+from parity.clauses import ClauseVerdict, chosen_records, judge
 from parity.ledger import Deviation, Tolerance, load_deviations, load_tolerances
-from parity.ledger.bindings import Binding, load_bindings
-from parity.matrix import checks_for, floors_below
+from parity.ledger.bindings import load_bindings
+from parity.matrix import checks_for
 from parity.spec.parse import load_specification
-from parity.spec.records import Spec
-
-LEDGER_ID = "LEDGER"
-SPEC_ID = "SPEC"
+from parity.standing import judge_ledgers, judge_specification
 
 _NOT_SELECTED = "not selected"
 
-#: Verdicts of clauses whose checks ran.
-_EXECUTED = ("pass", "deviates", "fail")
-
 Progress = Callable[[CheckResult], None]
+Memory = dict[Any, Any]
 
 
 @dataclass
@@ -64,7 +59,7 @@ class GateReport:
         summary = self.summary
         if summary["broken"]:
             return 2
-        if summary["fail"]:
+        if summary["fail"] or summary["clauses_red"]:
             return 1
         return 0 if summary["pass"] else 2
 
@@ -91,10 +86,10 @@ def _plain(result: CheckResult) -> dict[str, Any]:
 
 
 def _verdict(
-    subject: str, recorder: Recorder, reason_not_run: str | None, deviations: list[Deviation]
+    subject: str, recorder: Recorder, not_run: str | None, deviations: list[Deviation]
 ) -> Verdict:
-    if reason_not_run:
-        return Verdict("not-run", reason_not_run)
+    if not_run:
+        return Verdict("not-run", not_run)
     failures = [f for f in recorder.findings if f.subject == subject]
     if not failures:
         if recorder.observed[subject]:
@@ -116,6 +111,29 @@ def _no_pair(unavailable: Mapping[str, str]) -> str:
     return "needs two backends; " + "; ".join(f"{k}: {why}" for k, why in unavailable.items())
 
 
+def _run_guest(
+    check: Check, backend: Backend, tolerances: Mapping[str, Tolerance], seed: int, memory: Memory
+) -> tuple[Recorder, str]:
+    """Run a check on a third backend alone: whatever it does, only its own column changes."""
+    own = memory.setdefault(("guest", backend.name), {})
+    recorder = Recorder(check.id, {backend.name: backend}, tolerances, seed, own)
+    not_run = ""
+    try:
+        check.function(recorder)
+    except (NotRun, NotOffered) as reason:
+        not_run = str(reason)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{place.filename}:{place.lineno}"
+        recorder.fail(backend.name, f"raised {type(error).__name__}: {error} at {where}")
+    recorder.findings = [f for f in recorder.findings if f.subject == backend.name]
+    if recorder.findings:
+        not_run = ""
+    elif not recorder.observed[backend.name]:
+        not_run = not_run or "the check does not look at this backend"
+    return recorder, not_run
+
+
 def run_check(
     check: Check,
     backends: Mapping[str, Backend],
@@ -123,19 +141,22 @@ def run_check(
     tolerances: Mapping[str, Tolerance],
     deviations: Iterable[Deviation] = (),
     seed: int = 0,
-    memory: dict[Any, Any] | None = None,
+    memory: Memory | None = None,
+    guests: Mapping[str, Backend] | None = None,
 ) -> tuple[CheckResult, list[Measurement]]:
     """Run one check on the available ``backends``; ``unavailable`` maps the others to reasons.
 
-    ``memory`` holds what the checks of one gate run share.
+    The backends are compared with each other; each of the ``guests`` runs alone and has no part
+    in the pair. ``memory`` holds what the checks of one gate run share.
     """
-    recorder = Recorder(check.id, backends, tolerances, seed, {} if memory is None else memory)
+    memory = {} if memory is None else memory
+    recorder = Recorder(check.id, backends, tolerances, seed, memory)
     start = time.perf_counter()
     error = not_run = ""
     if backends or check.framework_free:
         try:
             check.function(recorder)
-        except NotRun as reason:
+        except (NotRun, NotOffered) as reason:
             not_run = str(reason)
         except Exception:
             error = traceback.format_exc()
@@ -147,13 +168,20 @@ def run_check(
         if subject == PAIR and len(backends) < 2 and not check.framework_free:
             why = why or _no_pair(unavailable)
         verdicts[subject] = _verdict(subject, recorder, why, valid)
+    findings, comparisons = list(recorder.findings), sum(recorder.observed.values())
+    for name, guest in (guests or {}).items():
+        if "backend" in check.judges:
+            alone, why = _run_guest(check, guest, tolerances, seed, memory)
+            verdicts[name] = _verdict(name, alone, why, valid)
+            findings += alone.findings
+            comparisons += alone.observed[name]
     result = CheckResult(
         check.id,
         check.title,
         verdicts,
-        recorder.findings,
+        findings,
         time.perf_counter() - start,
-        sum(recorder.observed.values()),
+        comparisons,
         error,
     )
     return result, recorder.measurements
@@ -172,87 +200,54 @@ def _choose(ids: Iterable[str] | None) -> list[Check]:
     return chosen
 
 
-def _split(
-    names: Iterable[str] | None, import_them: bool = True
-) -> tuple[dict[str, Backend], dict[str, str], dict[str, str]]:
-    """Return available backends, reasons for the others, and a line on each for the report.
+@dataclass(frozen=True)
+class _Present:
+    """The backends of a gate run: those that can run, and why the others cannot."""
 
-    Without ``import_them`` no framework is imported and none counts as available.
-    """
-    known = load_backends()
-    wanted = list(known) if names is None else list(names)
-    unknown = sorted(set(wanted) - set(known))
-    if unknown:
-        raise KeyError(f"no parity backend is called {unknown[0]!r}; known: {', '.join(known)}")
-    available: dict[str, Backend] = {}
-    unavailable: dict[str, str] = {}
-    for name, backend in known.items():
-        reason: str | None = _NOT_SELECTED
-        if name in wanted:
-            reason = backend.available() if import_them else "not needed by the chosen checks"
-        if reason is None:
-            available[name] = backend
-        else:
-            unavailable[name] = reason
-    lines = {name: unavailable.get(name, "available") for name in known}
-    return available, unavailable, lines
+    known: dict[str, Backend]
+    able: dict[str, Backend]
+    unable: dict[str, str]
 
+    @classmethod
+    def of(cls, names: Iterable[str] | None, import_them: bool) -> _Present:
+        """Select by name. Without ``import_them`` no framework is imported and none is able."""
+        known = load_backends()
+        wanted = set(known) - ON_REQUEST if names is None else set(names)
+        unknown = sorted(wanted - set(known))
+        if unknown:
+            raise KeyError(f"no parity backend is called {unknown[0]!r}; known: {', '.join(known)}")
+        known = {n: b for n, b in known.items() if n in wanted or n not in ON_REQUEST}
+        able, unable = {}, {}
+        for name, backend in known.items():
+            reason: str | None = _NOT_SELECTED
+            if name in wanted:
+                reason = backend.available() if import_them else "not needed by the chosen checks"
+            if reason is None:
+                able[name] = backend
+            else:
+                unable[name] = reason
+        return cls(known, able, unable)
 
-def _selected(lines: Mapping[str, str]) -> set[str]:
-    """Return the names of the backends that were selected, whether they can run or not."""
-    return {name for name, line in lines.items() if line != _NOT_SELECTED}
+    @property
+    def lines(self) -> dict[str, str]:
+        """A line on each for the report."""
+        return {name: self.unable.get(name, "available") for name in self.known}
 
+    @property
+    def complete(self) -> bool:
+        """Tell whether both backends of the contract can run."""
+        return set(self.able) >= CONTRACTED
 
-def _judge_ledgers(report: GateReport, deviations: list[Deviation], tolerances: set[str]) -> None:
-    """Fail deviations that are expired or cover nothing, and tolerances that nothing uses."""
-    findings = []
-    reasons = [v.reason for c in report.checks for v in c.verdicts.values()]
-    for entry in deviations:
-        if entry.expired(datetime.date.today()):
-            findings.append(f"deviation {entry.id} expired on {entry.expires}: {entry.reason}")
-        elif not any(reason.startswith(f"{entry.id}: ") for reason in reasons):
-            findings.append(f"deviation {entry.id} covers nothing: remove it")
-    unused = tolerances - {m.tolerance for m in report.measurements}
-    findings += [f"tolerance {name} is used by no check: remove it" for name in sorted(unused)]
-    recorder = Recorder(LEDGER_ID, {}, {})
-    for what in findings:
-        recorder.fail(PAIR, what)
-    verdict = Verdict("fail" if findings else "pass")
-    title = "Every declared deviation and tolerance is in use and in date"
-    report.checks.append(
-        CheckResult(LEDGER_ID, title, {PAIR: verdict}, recorder.findings, comparisons=1)
-    )
-
-
-def _judge_spec(report: GateReport, spec: Spec, bindings: Mapping[str, Binding]) -> None:
-    """Fail text that cannot be read, clauses without a check, stale bindings, sunken floors."""
-    recorder = Recorder(SPEC_ID, {}, {})
-    lines = [str(finding) for finding in spec.findings]
-    lines += dangling(spec, bindings, registered_checks())
-    lines += [
-        f"[{verdict.record.id}] {verdict.worst}: {verdict.reason}; see parity explain"
-        for verdict in report.clauses
-        if verdict.worst in ("unbound", "suspect")
-    ]
-    lines += floors_below(
-        {
-            "parsed": len(report.clauses),
-            "bound": sum(verdict.worst != "unbound" for verdict in report.clauses),
-            "executed": sum(verdict.worst in _EXECUTED for verdict in report.clauses),
-        }
-    )
-    for line in lines:
-        recorder.fail(PAIR, line)
-    verdict = Verdict("fail" if lines else "pass")
-    title = "The specification reads, every clause is bound to a check, and no floor has sunk"
-    report.checks.append(
-        CheckResult(SPEC_ID, title, {PAIR: verdict}, recorder.findings, comparisons=1)
-    )
-
-
-def _judge_clauses(report: GateReport, spec: Spec, bindings: Mapping[str, Binding]) -> None:
-    results = {result.id: result for result in report.checks}
-    report.clauses = judge(spec, bindings, results, report.backends)
+    def for_check(
+        self, check: Check
+    ) -> tuple[dict[str, Backend], dict[str, Backend], dict[str, str]]:
+        """Return those that the check compares, its guests, and why the others do not run."""
+        unable = self.unable
+        if not check.framework:
+            unable = {name: why for name, why in unable.items() if why == _NOT_SELECTED}
+        able = {name: b for name, b in self.known.items() if name not in unable}
+        guests = {name: able.pop(name) for name in list(able) if name not in CONTRACTED}
+        return able, guests, unable
 
 
 def run_gate(
@@ -266,39 +261,43 @@ def run_gate(
 
     ``ids`` are ids of checks, clauses or rows, or their leading parts ("F" means all F checks);
     ``backends`` names the backends to run. ``fast`` leaves out what needs a framework.
-    ``progress`` is called after each check. On a complete run the ledgers and the specification
-    are judged as well. Raises ``KeyError`` for unknown ids and names, ``ledger.LedgerError`` for a
-    malformed ledger.
+    ``progress`` is called after each check. Without ``ids`` the ledgers and the specification are
+    judged as well, as far as what ran can tell. Raises ``KeyError`` for unknown ids and names,
+    ``ledger.LedgerError`` for a malformed ledger.
     """
     start = time.perf_counter()
     spec, bindings = load_specification(), load_bindings()
-    if ids is not None:
-        ids = checks_for(ids, spec, bindings, registered_checks())
-    checks = [check for check in _choose(ids) if not (fast and check.framework)]
+    ids = None if ids is None else list(ids)
+    wanted = None if ids is None else checks_for(ids, spec, bindings, registered_checks())
+    checks = [check for check in _choose(wanted) if not (fast and check.framework)]
     tolerances, deviations = load_tolerances(), load_deviations()
-    needed = any(check.framework for check in checks)
-    available, unavailable, lines = _split(backends, import_them=needed)
-    report = GateReport(backends=lines)
-    memory: dict[Any, Any] = {}
+    present = _Present.of(backends, import_them=any(check.framework for check in checks))
+    report = GateReport(backends=present.lines)
+    memory: Memory = {}
     for check in checks:
-        able, unable = available, unavailable
-        if not check.framework:
-            able = {name: b for name, b in load_backends().items() if name in _selected(lines)}
-            unable = {name: why for name, why in unavailable.items() if name not in able}
-        result, measured = run_check(check, able, unable, tolerances, deviations, seed, memory)
+        able, guests, unable = present.for_check(check)
+        result, measured = run_check(
+            check, able, unable, tolerances, deviations, seed, memory, guests
+        )
         report.checks.append(result)
         report.measurements += measured
         if progress is not None:
             progress(result)
-    _judge_clauses(report, spec, bindings)
-    if ids is None and not unavailable:
-        _judge_ledgers(report, deviations, set(tolerances))
-        _judge_spec(report, spec, bindings)
+    results = {result.id: result for result in report.checks}
+    report.clauses = judge(spec, bindings, results, report.backends)
+    if ids is None:
+        complete = present.complete and not fast
+        used = {m.tolerance for m in report.measurements}
+        unused = sorted(set(tolerances) - used) if complete else []
+        standing = [
+            judge_ledgers(results.values(), deviations, unused, registered_checks()),
+            judge_specification(report.clauses, spec, bindings, registered_checks(), complete),
+        ]
+        report.checks += standing
         if progress is not None:
-            for result in report.checks[-2:]:
+            for result in standing:
                 progress(result)
-    elif ids is not None:
-        ran = {result.id for result in report.checks}
-        report.clauses = [v for v in report.clauses if ran.intersection(v.checks)]
+    else:
+        report.clauses = chosen_records(report.clauses, ids, results)
     report.seconds = time.perf_counter() - start
     return report

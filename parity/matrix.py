@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from parity.checks.recorder import PAIR
-from parity.checks.registry import Check, CheckResult
+from parity.checks.registry import Check
 from parity.clauses import ClauseVerdict, checks_of, records
 from parity.ledger.bindings import Binding, stub
+from parity.ledger.deviations import stub as deviation_stub
 from parity.ledger.tolerances import LedgerError, read_entries, require_fields
 from parity.spec.records import Clause, Row, Spec
 
@@ -40,22 +41,6 @@ def matrix_lines(verdicts: Sequence[ClauseVerdict], subjects: Sequence[str]) -> 
     return lines
 
 
-def red_lines(verdicts: Iterable[ClauseVerdict], results: Mapping[str, CheckResult]) -> list[str]:
-    """Return one line per red clause: what differs, where it is written, how to reproduce it."""
-    lines = []
-    for verdict in verdicts:
-        if not verdict.red:
-            continue
-        place = verdict.record.place
-        found = [f for id in verdict.checks if id in results for f in results[id].findings]
-        what = verdict.reason or (f"{found[0].subject}: {found[0].what}" if found else "")
-        lines.append(
-            f"[{verdict.record.id}] {verdict.worst}: {what} ({place.file}:{place.line}); "
-            f"reproduce: parity check --id {verdict.record.id}"
-        )
-    return lines
-
-
 def explain(
     id: str, spec: Spec, bindings: Mapping[str, Binding], checks: Mapping[str, Check]
 ) -> list[str]:
@@ -65,19 +50,21 @@ def explain(
         raise KeyError(f"the specification has no clause {id!r}; parity matrix lists them")
     place = record.place
     kind = record.level if isinstance(record, Clause) else f"row of table {record.table}"
-    lines = [f"[{record.id}] {kind}, {place.file}:{place.line}, section {place.section}"]
+    lines = [f"[{record.id}] {kind}, {place.path}, section {place.section}"]
     lines += [record.text, f"text hash {record.hash}"]
     bound = checks_of(record, bindings)
     binding = bindings.get(id)
     if binding and binding.hash != record.hash:
         lines.append(f"suspect: the text was {binding.hash} when its checks were written")
+        lines.append(f'if they still prove it: hash = "{record.hash}" in {binding.file}')
     for name in bound:
         title = checks[name].title if name in checks else "no such check"
         lines.append(f"check {name}: {title}")
     if not bound and isinstance(record, Clause):
         lines += ["no check is bound; begin with:", stub(record.id, record.hash, record.text)]
     lines.append(f"run it: parity check --id {record.id}")
-    lines.append("declare a difference: an entry in parity/ledger/deviations.toml")
+    if bound:
+        lines += ["declare a difference: in parity/ledger/deviations.toml", deviation_stub(bound)]
     return lines
 
 
@@ -90,15 +77,15 @@ def checks_for(
     for id in ids:
         if id in known and id not in checks:
             found = list(checks_of(known[id], bindings))
-            if not found:
-                raise KeyError(f"clause {id} is bound to no check; see parity explain {id}")
         else:
             found = [id]
         chosen += [name for name in found if name not in chosen]
     return chosen
 
 
-def floors_below(counted: Mapping[str, int], path: Path = _FLOORS) -> list[str]:
+def floors_below(
+    counted: Mapping[str, int], ignored: Container[str] = (), path: Path = _FLOORS
+) -> list[str]:
     """Return complaints about counts that are below their floor in the ledger.
 
     ``counted`` has ``parsed``, ``bound`` and ``executed``; a floor may only be raised.
@@ -108,8 +95,9 @@ def floors_below(counted: Mapping[str, int], path: Path = _FLOORS) -> list[str]:
         require_fields(entry, {"id", "value", "reason"}, place)
         if entry["id"] not in counted:
             raise LedgerError(f"{place}: {entry['id']!r} is not one of {sorted(counted)}")
-        if counted[entry["id"]] < entry["value"]:
+        if entry["id"] not in ignored and counted[entry["id"]] < entry["value"]:
             complaints.append(
-                f"{counted[entry['id']]} clauses {entry['id']}; the floor is {entry['value']}"
+                f"{counted[entry['id']]} clauses {entry['id']}; the floor in {path.name} is "
+                f"{entry['value']}"
             )
     return complaints

@@ -11,14 +11,17 @@ from rich.text import Text
 
 from parity.checks.recorder import PAIR, Measurement
 from parity.checks.registry import Check, CheckResult
+from parity.failures import red_lines
 from parity.gate import GateReport
 from parity.ledger import Tolerance
+from parity.ledger.bindings import stub
 from parity.ledger.tolerances import SLACK_LIMIT
-from parity.matrix import red_lines
 
 _STYLES = {"pass": "green", "fail": "bold red", "deviates": "yellow", "not-run": "yellow"}
+#: Columns that are always there; third backends come after them.
 _COLUMNS = ("tensorflow", "pytorch", PAIR)
 _SHOWN_FINDINGS = 8
+_WIDTH = 12
 
 
 class Terminal:
@@ -27,6 +30,8 @@ class Terminal:
     def __init__(self, seed: int) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         self._seed = seed
+        self._columns: list[str] = []
+        self._said: set[str] = set()
 
     def say(self, text: str) -> None:
         """Write plain text."""
@@ -44,20 +49,31 @@ class Terminal:
         """
         if "/" in result.id and not result.error and _all_pass(result):
             return
+        self._head(result)
         line = Text(f"{result.id:<8}")
-        others = [name for name in result.verdicts if name not in _COLUMNS]
-        for name in (*_COLUMNS, *others):
+        for name in self._columns:
             verdict = result.verdicts.get(name)
             status = verdict.status if verdict else "·"
-            line.append(f"{status:<10}", _STYLES.get(status, "dim"))
+            line.append(f"{status:<{_WIDTH}}", _STYLES.get(status, "dim"))
         line.append(f"{result.seconds:6.1f} s  {result.title}")
         self._console.print(line)
         for name, verdict in result.verdicts.items():
-            if verdict.reason:
-                self._console.print(Text(f"          {name}: {verdict.reason}", "yellow"))
+            reason = f"{name}: {verdict.reason}"
+            # An absent backend has one reason for all checks.
+            if verdict.reason and not (verdict.status == "not-run" and reason in self._said):
+                self._console.print(Text(f"          {reason}", "yellow"))
+            self._said.add(reason)
         if result.error:
             self._console.print(Text(result.error, "red"))
         self._show_findings(result)
+
+    def _head(self, result: CheckResult) -> None:
+        """Write the names of the columns; again where a further backend appears."""
+        new = [name for name in result.verdicts if name not in (*_COLUMNS, *self._columns)]
+        if not self._columns or new:
+            self._columns = [*(self._columns or _COLUMNS), *new]
+            names = "".join(f"{name:<{_WIDTH}}" for name in self._columns)
+            self._console.print(Text(f"{'check':<8}{names}", "bold"))
 
     def _show_findings(self, result: CheckResult) -> None:
         failing = [f for f in result.findings if _fails(result, f.subject)]
@@ -80,8 +96,11 @@ class Terminal:
         )
         style = "green" if report.exit_code == 0 else "bold red"
         results = {result.id: result for result in report.checks}
-        for line in red_lines(report.clauses, results):
+        for line in red_lines(report.clauses, results, self._seed):
             self._console.print(Text(line, "red"))
+        for verdict in report.clauses:
+            if verdict.worst == "unbound":
+                self.say(stub(verdict.record.id, verdict.record.hash, verdict.record.text))
         self.say(
             f"{summary['clauses']} clauses and rows of the specification, "
             f"{summary['clauses_red']} red"

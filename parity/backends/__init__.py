@@ -4,23 +4,38 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from parity.backends.protocol import Backend, TrainedRun
+from parity.backends.protocol import Backend, NotOffered, TrainedRun
 
-__all__ = ["ENTRY_POINT_GROUP", "Backend", "TrainedRun", "load_backends"]
+__all__ = [
+    "CONTRACTED",
+    "ENTRY_POINT_GROUP",
+    "ON_REQUEST",
+    "Backend",
+    "NotOffered",
+    "TrainedRun",
+    "load_backends",
+]
+
+#: The backends of the specification: compared with each other, and every clause holds for both.
+CONTRACTED = frozenset({"tensorflow", "pytorch"})
+
+#: Backends that run only when they are asked for by name.
+ON_REQUEST = frozenset({"numpy"})
 
 #: A distribution adds a backend by naming, in this group, a callable that returns one.
 ENTRY_POINT_GROUP = "ptychopinn.parity"
 
 
 def load_backends() -> dict[str, Backend]:
-    """Return the two built-in backends and those of the entry-point group, by name.
+    """Return the built-in backends and those of the entry-point group, by name.
 
     Nothing is imported that needs a framework. Raises ``ValueError`` where two claim one name.
     """
     from parity.backends.pytorch import PyTorchBackend
+    from parity.backends.reference import ReferenceBackend
     from parity.backends.tensorflow import TensorFlowBackend
 
-    found: list[Backend] = [TensorFlowBackend(), PyTorchBackend()]
+    found: list[Backend] = [TensorFlowBackend(), PyTorchBackend(), ReferenceBackend()]
     found += [entry.load()() for entry in entry_points(group=ENTRY_POINT_GROUP)]
     backends: dict[str, Backend] = {}
     for backend in found:

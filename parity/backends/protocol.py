@@ -26,11 +26,17 @@ class TrainedRun:
     trained: Any
 
 
+class NotOffered(Exception):
+    """Raised by a backend for what it does not do; its verdict becomes ``not-run``."""
+
+
 class Backend(Protocol):
     """One backend. Every method may import its framework; constructing one may not.
 
+    A third backend may leave methods out by raising :class:`NotOffered`, saying what it lacks.
+
     Shapes: ``x`` (B, N, N, C) float32 = s0 * X, ``offsets`` (B, 1, 2, C) float32 relative
-    coordinates in pixels, ``labels`` (B, N, N, C) complex64.
+    coordinates in pixels, ``labels`` (B, N, N, C) complex64, ``bad_pixels`` (N, N) bool.
     """
 
     @property
@@ -57,6 +63,7 @@ class Backend(Protocol):
         intensity: NDArray[Any],
         patches: NDArray[Any] | None = None,
         labels: NDArray[Any] | None = None,
+        bad_pixels: NDArray[Any] | None = None,
     ) -> dict[str, float]:
         """Return ``nll``, ``mae``, ``realspace`` and ``loss`` of given predictions."""
         ...
@@ -69,6 +76,7 @@ class Backend(Protocol):
         offsets: NDArray[Any],
         intensity_scale: float,
         labels: NDArray[Any] | None = None,
+        bad_pixels: NDArray[Any] | None = None,
     ) -> Arrays:
         """Return the gradient of the training loss by canonical name."""
         ...

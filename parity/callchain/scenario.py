@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, cast
 
+from parity.backends.protocol import NotOffered
 from parity.callchain.recorder import first_entries
 from parity.spec.records import Row
 from ptycho import params
@@ -23,6 +24,13 @@ PACKAGES = {"tensorflow": "ptycho", "pytorch": "ptycho_torch"}
 #: Stages that a training, and an inference, pass.
 TRAINING = ("load", "configure", "group", "build", "scale", "forward", "loss", "save")
 INFERENCE = ("restore", "load", "group", "scale", "infer", "stitch")
+
+
+def package_of(backend: str) -> str:
+    """Return the package of a backend; :class:`NotOffered` for one that has none of its own."""
+    if backend not in PACKAGES:
+        raise NotOffered(f"this check uses the doors of a package, and {backend} has none")
+    return PACKAGES[backend]
 
 
 def stage_symbols(rows: tuple[Row, ...], package: str) -> dict[str, str]:
@@ -59,7 +67,7 @@ def _keeping_params(job: Callable[[], None]) -> Callable[[], None]:
 
 def trace_stages(backend: str, rows: tuple[Row, ...]) -> dict[str, list[str]]:
     """Return the stages entered by ``train`` and by ``infer``, in order of first entry."""
-    package = PACKAGES[backend]
+    package = package_of(backend)
     symbols = stage_symbols(rows, package)
     stage_of = {symbol: stage for stage, symbol in symbols.items()}
     components = importlib.import_module(f"{package}.workflows.components")

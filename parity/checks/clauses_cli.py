@@ -21,6 +21,7 @@ from unittest import mock
 
 import numpy as np
 
+from parity.callchain.scenario import package_of
 from parity.checks.observing import everyone, outcome, params_kept, result, says, tiny_scan
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
@@ -384,6 +385,7 @@ def inference_flags(run: Recorder) -> None:
 def inferred_side(run: Recorder) -> None:
     """Seen where the configuration is handed to the dispatcher, without training."""
     for subject in run.backends:
+        package_of(subject)
         for N in (32, 64):
             with tempfile.TemporaryDirectory() as folder:
                 scan = tiny_scan(run.seed, 3, 2, N).to_file(Path(folder) / "scan.npz")

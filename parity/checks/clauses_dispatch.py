@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, cast
 from unittest import mock
 
-from parity.callchain.scenario import PACKAGES, BackendName
+from parity.callchain.scenario import PACKAGES, BackendName, package_of
 from parity.checks.clauses_inference import refusal
 from parity.checks.door_trainings import scan
+from parity.checks.observing import messages
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.checks.samples import small_model
@@ -158,6 +159,7 @@ def _recorded() -> Iterator[list[tuple[str, str, dict[str, Any]]]]:
         "require_framework": None,
     }
     with contextlib.ExitStack() as stack, params_restored():
+        stack.enter_context(messages(backend_selector.__name__))
         for name in PACKAGES:
             for door, outcome in outcomes.items():
                 stand = stand_in(name, door, outcome)
@@ -215,9 +217,7 @@ def hand_over(run: Recorder) -> None:
     given = PyTorchExecutionConfig(accelerator="cpu", accum_steps=3)
     selector = backend_selector
     for subject in run.backends:
-        if subject not in PACKAGES:
-            run.require(subject, True, "")
-            continue
+        package_of(subject)
         for case, execution in (("given", given), ("not given", None)):
             keyword: dict[str, Any] = {"torch_execution_config": execution}
             with _recorded() as calls:

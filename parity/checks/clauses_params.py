@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from parity.callchain.recorder import first_entries
-from parity.callchain.scenario import PACKAGES
+from parity.callchain.scenario import package_of
 from parity.checks.observing import doors, everyone, outcome, params_kept, says, tiny_scan
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
@@ -304,7 +304,7 @@ def _at_import(node: ast.AST) -> Iterator[ast.AST]:
 def module_level(run: Recorder) -> None:
     """By the source of every module of both packages, those that need a framework included."""
     for subject in run.backends:
-        package = PACKAGES.get(subject, "ptycho")
+        package = package_of(subject)
         for module in {*modules_of("ptycho"), *modules_of(package)}:
             bad = []
             for node in _at_import(syntax_tree(source_path(module))):

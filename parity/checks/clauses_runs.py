@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.callchain.recorder import first_entries
-from parity.callchain.scenario import PACKAGES, tiny_config
+from parity.callchain.scenario import package_of, tiny_config
 from parity.checks.observing import doors, outcome, params_kept, says
 from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import check
@@ -82,7 +82,7 @@ def _with_other_data(scan: RawData) -> RawData:
 
 def _trainings(subject: str) -> dict[str, _Trained]:
     """Train, train something else, and train the first again, in this process."""
-    package = PACKAGES.get(subject, "ptycho")
+    package = package_of(subject)
     scan = built_in_scan(N=32, n_positions=25)
     config, other = tiny_config(subject), tiny_config(subject)
     other.nphotons, other.seed, other.model.gridsize = 1e4, 3, 1
@@ -128,7 +128,7 @@ def handshake(run: Recorder) -> None:
     """The first entries of a training, and every key of ``params.cfg`` after it."""
     for subject in run.backends:
         first = _trained(run, subject)["first"]
-        package = PACKAGES.get(subject, "ptycho")
+        package = package_of(subject)
         for name, later in (
             ("group", _SHARED["groups"]),
             ("build", f"{package}.model:set_canonical_weights"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.callchain.scenario import PACKAGES
+from parity.callchain.scenario import package_of
 from parity.checks.recorder import Recorder
 from parity.checks.samples import generator, probe_modes
 from ptycho import params
@@ -26,7 +26,7 @@ def everyone(run: Recorder, holds: bool, what: str, case: str = "") -> None:
 
 def doors(subject: str) -> Any:
     """Return the ``workflows.components`` of a backend; no framework is imported."""
-    return importlib.import_module(f"{PACKAGES.get(subject, 'ptycho')}.workflows.components")
+    return importlib.import_module(f"{package_of(subject)}.workflows.components")
 
 
 def outcome(job: Callable[..., object], *given: Any, **named: Any) -> Exception | None:

@@ -6,12 +6,12 @@ observed at each backend's own door.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import math
 from pathlib import Path
 from typing import Any
 
+from parity.callchain.scenario import package_of
 from parity.checks.recorder import Recorder
 from parity.facts.live import REQUIRED, SCALARS, FieldFact, dataclass_fields, resolve
 from parity.spec.records import Row
@@ -27,12 +27,6 @@ from ptycho.config.config import (
     update_legacy_dict,
     validate_inference_config,
 )
-
-#: The door of each backend that validates a training configuration before anything else.
-_DOORS = {
-    "tensorflow": "ptycho.workflows.components",
-    "pytorch": "ptycho_torch.workflows.components",
-}
 
 
 def _everyone(recorder: Recorder, holds: bool, what: str, case: str) -> None:
@@ -168,7 +162,7 @@ def _boundaries(row: Row, config_type: type, name: str, recorder: Recorder) -> N
     saved = dict(params.cfg)
     try:
         for backend in recorder.backends:
-            door = _DOORS.get(backend, _DOORS["tensorflow"])
+            door = f"{package_of(backend)}.workflows.components"
             for value in inside:
                 why = _refusal(config_type, name, value, door)
                 # A weight of 0 can be refused together with its partner, not by itself.
@@ -239,14 +233,3 @@ def check_layer(row: Row, recorder: Recorder) -> None:
     _everyone(
         recorder, found == parse_literal(shape), f"{name}: {found}; the text says {shape}", ""
     )
-
-
-#: Field tables describe dataclasses; nothing may be left out of them.
-FIELD_TYPES = tuple(
-    t.__name__ for t in (ModelConfig, TrainingConfig, InferenceConfig, PyTorchExecutionConfig)
-)
-
-
-def is_dataclass_target(target: str) -> bool:
-    """Tell whether a table's target is one of the configuration dataclasses."""
-    return dataclasses.is_dataclass(resolve(target))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.callchain.scenario import PACKAGES
+from parity.callchain.scenario import package_of
 from parity.checks.recorder import Recorder
 from parity.spec.records import Row
 from ptycho.config.config import ModelConfig, TrainingConfig
@@ -153,7 +153,7 @@ def check_error(row: Row, recorder: Recorder) -> None:
     """Judge one row of the error table through each backend's doors."""
     situation, wanted, phrase = (row.cells[c] for c in ("Situation", "Error", "Phrase"))
     for subject in recorder.backends:
-        package = PACKAGES.get(subject, "ptycho")
+        package = package_of(subject)
         components = importlib.import_module(f"{package}.workflows.components")
         files, others = _file_errors(), _other_errors(package)
         with tempfile.TemporaryDirectory() as name:

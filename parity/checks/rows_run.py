@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.backends import Backend
-from parity.callchain.scenario import INFERENCE, PACKAGES, TRAINING, trace_stages
+from parity.callchain.scenario import INFERENCE, TRAINING, package_of, trace_stages
 from parity.checks.recorder import Recorder
 from parity.checks.samples import sample, scan_container, small_model
 from parity.checks.training import twenty_steps
@@ -40,7 +40,7 @@ def _tensors(run: Recorder, backend: Backend) -> dict[str, NDArray[Any]]:
     arrays: dict[str, Any] = {name: getattr(container, name) for name in names}
     arrays |= backend.evaluate(model, given.weights, given.x, given.offsets)
     door = importlib.import_module(
-        {"ptycho": "ptycho.tf_helper"}.get(PACKAGES[backend.name], "ptycho_torch.helper")
+        {"ptycho": "ptycho.tf_helper"}.get(package_of(backend.name), "ptycho_torch.helper")
     )
     arrays["stitched"] = door.reassemble_position(
         arrays["object"], container.global_offsets, M=model.N // 2

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from parity.backends import Backend
-from parity.callchain.scenario import PACKAGES
+from parity.callchain.scenario import package_of
 from parity.checks.recorder import Recorder
 from parity.checks.training import twenty_steps
 from ptycho import params
@@ -24,8 +24,8 @@ _STITCHERS = {"ptycho": "ptycho.tf_helper", "ptycho_torch": "ptycho_torch.helper
 
 
 def room(subject: str, name: str) -> ModuleType:
-    """Return a module of a backend's package; backends from elsewhere share the first one's."""
-    return importlib.import_module(f"{PACKAGES.get(subject, 'ptycho')}.{name}")
+    """Return a module of a backend's package."""
+    return importlib.import_module(f"{package_of(subject)}.{name}")
 
 
 def doors(subject: str) -> ModuleType:
@@ -35,7 +35,7 @@ def doors(subject: str) -> ModuleType:
 
 def stitcher(subject: str) -> ModuleType:
     """Return the module with a backend's ``reassemble_position``."""
-    return importlib.import_module(_STITCHERS[PACKAGES.get(subject, "ptycho")])
+    return importlib.import_module(_STITCHERS[package_of(subject)])
 
 
 @contextlib.contextmanager

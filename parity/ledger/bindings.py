@@ -20,20 +20,21 @@ _FIELDS = {"clause", "hash", "checks"}
 
 @dataclass(frozen=True)
 class Binding:
-    """A clause, the hash of the text that its checks were written for, and their ids."""
+    """A clause, the hash of the text that its checks were written for, their ids, its file."""
 
     clause: str
     hash: str
     checks: tuple[str, ...]
+    file: str = ""
 
 
-def _binding(place: str, entry: dict[str, Any]) -> Binding:
+def _binding(place: str, entry: dict[str, Any], file: str) -> Binding:
     require_fields(entry, _FIELDS, place)
     checks = entry["checks"]
     listed = isinstance(checks, list) and all(isinstance(check, str) for check in checks)
     if not listed or not checks:
         raise LedgerError(f"{place}: checks is {checks!r}; expected a list of check ids")
-    return Binding(entry["clause"], entry["hash"], tuple(checks))
+    return Binding(entry["clause"], entry["hash"], tuple(checks), file)
 
 
 def load_bindings(folder: Path = DEFAULT_FOLDER) -> dict[str, Binding]:
@@ -41,7 +42,7 @@ def load_bindings(folder: Path = DEFAULT_FOLDER) -> dict[str, Binding]:
     bindings: dict[str, Binding] = {}
     for path in sorted(folder.glob("bindings_*.toml")):
         for place, entry in read_entries(path, "binding"):
-            binding = _binding(place, entry)
+            binding = _binding(place, entry, f"parity/ledger/{path.name}")
             if binding.clause in bindings:
                 raise LedgerError(f"{place}: clause {binding.clause} is bound twice")
             bindings[binding.clause] = binding

@@ -7,6 +7,7 @@ one observed and the entry has not expired. An entry that covers nothing is itse
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,17 @@ class Deviation:
     def expired(self, today: datetime.date) -> bool:
         """Tell whether the entry has run out; the day named in ``expires`` still counts."""
         return today > self.expires
+
+
+def stub(checks: Sequence[str]) -> str:
+    """Return an entry to fill in for one of these checks."""
+    of = f"   # or {', '.join(checks[1:])}" if len(checks) > 1 else ""
+    return (
+        f'[[deviation]]\nid = "D-..."\ncheck = "{checks[0]}"{of}\n'
+        'subject = "..."   # tensorflow, pytorch or pair\n'
+        'symptom = "..."   # text that every finding has\n'
+        'reason = "..."\nowner = "..."\nexpires = YYYY-MM-DD\n'
+    )
 
 
 def load_deviations(path: Path = DEFAULT_PATH) -> list[Deviation]:

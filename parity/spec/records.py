@@ -47,6 +47,11 @@ class Place:
     last_line: int
     section: str
 
+    @property
+    def path(self) -> str:
+        """``specs/file:line``."""
+        return f"specs/{self.file}:{self.line}"
+
 
 @dataclass(frozen=True)
 class Clause:
@@ -97,7 +102,7 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.place.file}:{self.place.line}: {self.message}"
+        return f"{self.place.path}: {self.message}"
 
 
 @dataclass(frozen=True)

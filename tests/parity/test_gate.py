@@ -218,4 +218,4 @@ def test_an_entry_point_adds_a_backend(monkeypatch):
             return lambda: _Backend("jax", 1)
 
     monkeypatch.setattr("parity.backends.entry_points", lambda group: [Entry()])
-    assert list(load_backends()) == ["tensorflow", "pytorch", "jax"]
+    assert list(load_backends()) == ["tensorflow", "pytorch", "numpy", "jax"]

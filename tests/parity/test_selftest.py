@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from parity import process
-from parity.backends import load_backends
+from parity.backends import CONTRACTED, load_backends
 from parity.checks.recorder import PAIR
 from parity.checks.registry import registered_checks
 from parity.gate import run_check
@@ -416,7 +416,7 @@ _CASES = [
 
 @pytest.fixture(scope="module")
 def backends():
-    found = load_backends()
+    found = {name: b for name, b in load_backends().items() if name in CONTRACTED}
     for backend in found.values():
         reason = backend.available()
         if reason is not None:
