@@ -35,6 +35,7 @@ __all__ = [
     "evaluate",
     "get_canonical_weights",
     "params",
+    "propagate",
     "set_canonical_weights",
 ]
 
@@ -147,30 +148,11 @@ def build_models(
     latent = network.encode(scaled)
     polar = [network.decode(latent, decoder) for decoder in DECODERS]
     patches = layers.ObjectPatches(name="patches", dtype="float32")(polar)
-    windowed = uses_centre_window(config.pad_object, config.probe_big)
-    canvas_layer = layers.ObjectCanvas(windowed=windowed, name="canvas", dtype="float32")
-    canvas = canvas_layer([patches, offsets])
-    obj = layers.CentralObject(N=N, name="object", dtype="float32")(canvas)
-    extracted = layers.ExtractPatches(N=N, name="extracted", dtype="float32")([canvas, offsets])
-    illumination = layers.ProbeIllumination(
-        modes=weights["probe"].shape[0],
-        probe_trainable=probe_trainable,
-        mask=config.probe_mask,
-        sigma=float(config.gaussian_smoothing_sigma),
-        name="illumination",
-        dtype="float32",
-    )
-    power = layers.Diffraction(name="diffracted", dtype="float32")(illumination(extracted))
-    amplitude = layers.PredictedAmplitude(name="amplitude", dtype="float32")([power, log_scale])
-    intensity = layers.PredictedIntensity(name="intensity", dtype="float32")([power, log_scale])
+    illumination = _illumination(config, weights["probe"].shape[0], probe_trainable)
+    propagated = _propagated(config, patches, offsets, illumination, log_scale)
     inputs = [x, offsets]
-    stages = {
-        "object": obj,
-        "amplitude": amplitude,
-        "intensity": intensity,
-        "patches": patches,
-        "extracted": extracted,
-    }
+    stages = {**propagated, "patches": patches}
+    obj, amplitude, intensity = (stages[name] for name in ("object", "amplitude", "intensity"))
     models = Models(
         keras.Model(inputs, [obj, amplitude, intensity], name="autoencoder"),
         keras.Model(inputs, obj, name="diffraction_to_obj"),
@@ -178,6 +160,33 @@ def build_models(
     )
     set_canonical_weights(models.autoencoder, weights)
     return models
+
+
+def _illumination(config: ModelConfig, modes: int, trainable: bool) -> layers.ProbeIllumination:
+    return layers.ProbeIllumination(
+        modes=modes,
+        probe_trainable=trainable,
+        mask=config.probe_mask,
+        sigma=float(config.gaussian_smoothing_sigma),
+        name="illumination",
+        dtype="float32",
+    )
+
+
+def _propagated(
+    config: ModelConfig, patches: Any, offsets: Any, illumination: Any, log_scale: Any
+) -> dict[str, Any]:
+    """Return what follows from object patches (B, O, N, N), symbolic or not, stage by stage."""
+    N = config.N
+    windowed = uses_centre_window(config.pad_object, config.probe_big)
+    canvas_layer = layers.ObjectCanvas(windowed=windowed, name="canvas", dtype="float32")
+    canvas = canvas_layer([patches, offsets])
+    obj = layers.CentralObject(N=N, name="object", dtype="float32")(canvas)
+    extracted = layers.ExtractPatches(N=N, name="extracted", dtype="float32")([canvas, offsets])
+    power = layers.Diffraction(name="diffracted", dtype="float32")(illumination(extracted))
+    amplitude = layers.PredictedAmplitude(name="amplitude", dtype="float32")([power, log_scale])
+    intensity = layers.PredictedIntensity(name="intensity", dtype="float32")([power, log_scale])
+    return {"object": obj, "amplitude": amplitude, "intensity": intensity, "extracted": extracted}
 
 
 def _layer_name(canonical: str) -> str:
@@ -255,7 +264,32 @@ def evaluate(
     """
     model = build_models(config, weights).stages
     inputs = [tf.constant(x, tf.float32), tf.constant(offsets, tf.float32)]
-    stages = {name: value.numpy() for name, value in model(inputs, training=False).items()}
-    for name in ("patches", "extracted"):
-        stages[name] = np.moveaxis(stages[name], 1, -1)
-    return stages
+    return _arrays(model(inputs, training=False))
+
+
+def propagate(
+    config: ModelConfig,
+    weights: Weights,
+    patches: NDArray[np.complex64],
+    offsets: NDArray[np.float32],
+) -> dict[str, NDArray[Any]]:
+    """Return what the physics makes of object patches (B, N, N, C), or (B, N, N, 1) for one.
+
+    Of ``weights`` it takes ``probe`` and ``log_scale``; ``offsets`` (B, 1, 2, C) are relative
+    coordinates in pixels. Returns what :func:`evaluate` does besides ``patches``.
+    """
+    images = tf.constant(np.moveaxis(patches, -1, 1), tf.complex64)
+    illumination = _illumination(config, weights["probe"].shape[0], trainable=False)
+    illumination.build(images.shape)
+    illumination.probe.assign(weights["probe"])
+    scale = tf.constant(weights["log_scale"], tf.float32)
+    places = tf.constant(offsets, tf.float32)
+    return _arrays(_propagated(config, images, places, illumination, scale))
+
+
+def _arrays(stages: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return stages as NumPy arrays, channels last."""
+    arrays = {name: value.numpy() for name, value in stages.items()}
+    for name in arrays.keys() & {"patches", "extracted"}:
+        arrays[name] = np.moveaxis(arrays[name], 1, -1)
+    return arrays

@@ -32,6 +32,7 @@ __all__ = [
     "build_model",
     "evaluate",
     "get_canonical_weights",
+    "propagate",
     "set_canonical_weights",
 ]
 
@@ -124,9 +125,10 @@ class CnnAutoencoder(CnnDiffractionToObject):
         network = self.network(x)
         # Fourier transforms and sub-pixel shifts need all of float32, whatever the network uses.
         with torch.autocast(x.device.type, enabled=False):
-            return self._diffraction(network, relative, side)
+            return self.propagate(network, relative, side)
 
-    def _diffraction(self, network: Tensor, relative: Tensor, side: int) -> Prediction:
+    def propagate(self, network: Tensor, relative: Tensor, side: int) -> Prediction:
+        """Return what the physics makes of object patches (B, O, N, 2, N)."""
         N = self.config.N
         emitted = physics.to_complex(network)
         if self.config.gridsize == 1:
@@ -210,12 +212,40 @@ def evaluate(
     side = merge_canvas_side(config.N, float(np.abs(offsets).max()))
     with torch.inference_mode():
         result = model(batch.x, batch.relative, side)
+    return _arrays(result)
+
+
+def propagate(
+    config: ModelConfig,
+    weights: Weights,
+    patches: NDArray[np.complex64],
+    offsets: NDArray[np.floating[Any]],
+) -> dict[str, NDArray[Any]]:
+    """Return what the physics makes of object patches (B, N, N, C), or (B, N, N, 1) for one.
+
+    Of ``weights`` it takes ``probe`` and ``log_scale``; ``offsets`` (B, 1, 2, C) are relative
+    coordinates in pixels. Returns what :func:`evaluate` does besides ``patches``.
+    """
+    model = CnnAutoencoder(config, modes=weights["probe"].shape[0])
+    side = merge_canvas_side(config.N, float(np.abs(offsets).max()))
+    relative = torch.from_numpy(np.asarray(offsets, np.float32)[:, 0])
+    images = np.moveaxis(patches, -1, 1)
+    parts = np.stack([images.real, images.imag], axis=-2).astype(np.float32)
+    with torch.no_grad():
+        model.probe.copy_(torch.from_numpy(weights["probe"]))
+        model.log_scale.copy_(torch.from_numpy(np.asarray(weights["log_scale"])))
+        result = model.propagate(torch.from_numpy(parts), relative, side)
+    return {name: value for name, value in _arrays(result).items() if name != "patches"}
+
+
+def _arrays(prediction: Prediction) -> dict[str, NDArray[Any]]:
+    """Return a prediction as NumPy arrays, channels last."""
     outputs = {
-        "object": result.object[:, None],
-        "patches": result.network,
-        "extracted": result.patches,
-        "amplitude": result.amplitude,
-        "intensity": result.intensity,
+        "object": prediction.object[:, None],
+        "patches": prediction.network,
+        "extracted": prediction.patches,
+        "amplitude": prediction.amplitude,
+        "intensity": prediction.intensity,
     }
     return {
         name: np.ascontiguousarray(np.moveaxis(value.numpy(), 1, -1))
