@@ -15,7 +15,14 @@ from parity.demo.score import Scores
 from parity.demo.settings import BACKENDS
 from ptycho.raw_data import RawData
 
-_SCORE_KEYS = ("amplitude_ssim", "phase_ssim", "amplitude_correlation", "phase_correlation")
+_SCORE_KEYS = (
+    "amplitude_ssim",
+    "phase_ssim",
+    "amplitude_correlation",
+    "phase_correlation",
+    "diffraction_error",
+    "diffraction_error_of_the_mean_pattern",
+)
 
 
 def _environment() -> dict[str, Any]:
@@ -78,11 +85,11 @@ def assemble(
 
 def summary_lines(result: dict[str, Any]) -> str:
     """Return the scores as a small text table for the terminal."""
-    lines = [" " * 24 + "".join(f"{name:>14}" for name in BACKENDS)]
+    lines = [" " * 38 + "".join(f"{name:>14}" for name in BACKENDS)]
     for key in (*_SCORE_KEYS, "final_loss", "train_seconds"):
         values = [result["backends"][name].get(key) for name in BACKENDS]
         if None not in values:
-            lines.append(f"{key:<24}" + "".join(f"{value:>14.4f}" for value in values))
+            lines.append(f"{key:<38}" + "".join(f"{value:>14.4f}" for value in values))
     for key, value in result["pair"].items():
         lines.append(f"{key:<38}{value:>14.3g}")
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from parity.demo.settings import BACKENDS
 from ptycho.core.alignment import align, scan_area
 from ptycho.core.metrics import evaluate
+from ptycho.core.residual import diffraction_residual
 from ptycho.raw_data import RawData
 
 Image = NDArray[np.complex128]
@@ -74,6 +75,21 @@ def _against_reference(
         scores.pair[f"{key}_difference"] = abs(tensorflow[key] - pytorch[key])
 
 
+def _against_the_data(scores: Scores, raw: RawData, stitched: Mapping[str, _Stitched]) -> None:
+    for name, result in stitched.items():
+        found = diffraction_residual(
+            result.object,
+            result.centre,
+            raw.positions,
+            np.asarray(raw.probeGuess),
+            raw.amplitude(),
+            raw.bad_pixels,
+        )
+        scores.of[name]["diffraction_error"] = found.error
+        scores.of[name]["diffraction_error_of_the_mean_pattern"] = found.mean_pattern_error
+        scores.of[name]["diffraction_correlation"] = found.correlation
+
+
 def _against_each_other(scores: Scores, raw: RawData, stitched: Mapping[str, _Stitched]) -> None:
     first, second = (stitched[name].object for name in BACKENDS)
     middle = (first.shape[0] // 2) - stitched[BACKENDS[0]].centre
@@ -91,6 +107,7 @@ def score_all(raw: RawData, files: Mapping[Pair, Path]) -> Scores:
         _against_reference(scores, raw, raw.objectGuess, own)
     else:
         _against_each_other(scores, raw, own)
+    _against_the_data(scores, raw, own)
     for reader in BACKENDS:
         scores.of[reader]["load_seconds"] = own[reader].load_seconds
         scores.of[reader]["reconstruct_seconds"] = own[reader].reconstruct_seconds
