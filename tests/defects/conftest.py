@@ -243,6 +243,12 @@ def backend(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
+def backends() -> dict[str, Any]:
+    """Both backends by name."""
+    return dict(BACKENDS)
+
+
+@pytest.fixture
 def pytorch() -> Any:
     """The PyTorch backend alone, for what only its runtime has."""
     return BACKENDS["pytorch"]

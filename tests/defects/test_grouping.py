@@ -53,7 +53,7 @@ def test_D_13_parts_of_a_split_hold_their_own_groups(scan):
         assert len(part.X) == len(part.coords_true) == len(part)
 
 
-def test_D_14_P_33_training_groups_follow_the_seed(contain):
+def test_D_14_training_groups_follow_the_seed(contain):
     one, again, other = contain(2, seed=7), contain(2, seed=7), contain(2, seed=8)
     np.testing.assert_array_equal(one.groups, again.groups)
     assert not np.array_equal(one.groups, other.groups)

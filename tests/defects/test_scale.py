@@ -62,7 +62,7 @@ def test_D_15_a_subset_is_scaled_as_the_training_was(backend, runs, scan):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
-def test_D_31_T_13_counts_become_amplitudes_once(backend, scene, config_of, dtype):
+def test_D_31_counts_become_amplitudes_once(backend, scene, config_of, dtype):
     counts = np.minimum(scene.counts(2e4), 255).astype(dtype)
     raw = scene.scan(diff3d=counts)
     container = _container(backend, raw, config_of(backend.name))
