@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho.cli.arguments import Section, make_parser, merge
 from ptycho.cli.console import run_command, say
+from ptycho.cli.results import output_directory, write_files
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from ptycho.core.metrics import Evaluation
 
 __all__ = ["main"]
 
@@ -87,29 +86,15 @@ def read_reconstruction(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     return canvas, centre.reshape(2).astype(np.float64)
 
 
-def output_directory(options: EvaluateOptions) -> Path:
-    """Return the directory to write; raises if it is missing, no directory, or holds results."""
-    directory = options.output
-    if directory is None:
-        raise ValueError("--output is required (on the command line or in --config)")
-    if directory.exists() and not directory.is_dir():
-        raise NotADirectoryError(f"--output: {directory} is not a directory")
-    present = [name for name in FILES if (directory / name).exists()]
-    if present and not options.overwrite:
-        raise FileExistsError(f"{directory / present[0]} exists; --overwrite replaces it")
-    return directory
-
-
 def evaluate_file(namespace: argparse.Namespace) -> None:
     """Carry out the parsed command."""
     options = EvaluateOptions(**merge(namespace, SECTIONS)["evaluation"])
     if options.truth is None:
         raise ValueError("--truth is required (on the command line or in --config)")
-    directory = output_directory(options)
+    directory = output_directory(options.output, FILES, options.overwrite)
 
     from ptycho.cli import comparison
     from ptycho.core.metrics import evaluate
-    from ptycho.io.atomic import write_bytes
     from ptycho.raw_data import RawData
 
     canvas, centre = read_reconstruction(namespace.reconstruction)
@@ -131,22 +116,9 @@ def evaluate_file(namespace: argparse.Namespace) -> None:
         comparison.frc_csv(evaluation),
         comparison.comparison_png(evaluation),
     )
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, content in zip(FILES, contents, strict=True):
-        write_bytes(directory / name, content)
-    say(summary(evaluation), namespace)
+    write_files(directory, dict(zip(FILES, contents, strict=True)))
+    say(comparison.summary(evaluation), namespace)
     say(f"wrote {', '.join(FILES)} to {directory}", namespace)
-
-
-def summary(evaluation: Evaluation) -> str:
-    """Return the main scores as a few lines of text."""
-    s = evaluation.scores
-    height, width = evaluation.alignment.truth.shape
-    lines = [f"scored {height} x {width} pixels", f"{'':<14}{'amplitude':>10}{'phase':>10}"]
-    for name in ("ssim", "correlation", "psnr", "mae", "frc50"):
-        lines.append(f"{name:<14}{s[f'amplitude_{name}']:>10.4f}{s[f'phase_{name}']:>10.4f}")
-    lines.append(f"complex error {s['complex_nrmse']:.4f}")
-    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

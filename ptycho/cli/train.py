@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ptycho.cli import field_help
 from ptycho.cli.arguments import Section, Values, make_parser, merge
 from ptycho.cli.console import run_command, say
+from ptycho.cli.overlap import sampling_line
 from ptycho.config.config import ModelConfig, PyTorchExecutionConfig, TrainingConfig
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ def train(namespace: argparse.Namespace) -> None:
     if test_file is not None:
         test = backend.load_data(test_file, measurement_domain=domain)
     prepare_output_dir(config.output_dir)
+    say(f"scan:    {sampling_line(raw)}", namespace)
     amplitude, phase, results = run_cdi_example_with_backend(
         raw,
         test if test is not None or not job.options.do_stitching else raw,

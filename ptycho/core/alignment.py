@@ -86,9 +86,9 @@ def align(
     Both are complex, (S, T) and (H, W); reconstruction pixel (i, j) lies at truth pixel
     (i + offset[0], j + offset[1]), fractions allowed. Only ``area`` (rows, columns) of the truth
     is compared (default: all of it), less what lies outside the rectangle that the
-    reconstruction covers (its non-zero pixels). The reconstruction is interpolated by cubic
-    splines, the truth is left as it is. A shift beyond ``max_shift`` pixels is taken for a
-    mismatch and not applied.
+    reconstruction covers (its non-zero pixels). The reconstruction is interpolated by
+    splines of order 5, the truth is left as it is. A shift beyond ``max_shift`` pixels is taken
+    for a mismatch and not applied.
 
     Raises ``ValueError`` for arrays that are not images or not finite, for a reconstruction that
     is zero, and if the two do not overlap.

@@ -15,22 +15,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal.windows import tukey
 
 from ptycho.core.alignment import Alignment, Area, Pair, align, scan_area
+from ptycho.core.ring_correlation import FourierRings, fourier_ring_correlation
+from ptycho.core.similarity import (
+    multiscale_scales,
+    multiscale_similarity,
+    structural_similarity,
+)
 
 __all__ = [
     "Alignment",
+    "UNITS",
     "Evaluation",
-    "FourierRings",
     "align",
     "amplitude_correlation",
     "amplitude_ssim",
     "complex_nrmse",
     "correlation",
     "evaluate",
-    "fourier_ring_correlation",
-    "half_bit_threshold",
     "mean_absolute_error",
     "mean_squared_error",
     "peak_snr",
@@ -38,45 +41,50 @@ __all__ = [
     "phase_images",
     "phase_ssim",
     "scan_area",
-    "structural_similarity",
 ]
 
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
-#: Side of the window of the structural similarity (Gaussian, sigma 1.5, cut at 3.5 sigma).
-_SSIM_WINDOW = 11
+_FREQUENCY = "cycles/pixel"
+
+#: Every score and its unit, in the order in which they are reported.
+UNITS: dict[str, str] = {
+    "amplitude_ssim": "1",
+    "phase_ssim": "1",
+    "amplitude_ms_ssim": "1",
+    "phase_ms_ssim": "1",
+    "ms_ssim_scales": "1",
+    "amplitude_correlation": "1",
+    "phase_correlation": "1",
+    "amplitude_mae": "1",
+    "phase_mae": "rad",
+    "amplitude_mse": "1",
+    "phase_mse": "rad^2",
+    "amplitude_psnr": "dB",
+    "phase_psnr": "dB",
+    "amplitude_data_range": "1",
+    "phase_data_range": "rad",
+    "complex_nrmse": "1",
+    "amplitude_frc50": _FREQUENCY,
+    "amplitude_frc_one_seventh": _FREQUENCY,
+    "amplitude_frc_half_bit": _FREQUENCY,
+    "phase_frc50": _FREQUENCY,
+    "phase_frc_one_seventh": _FREQUENCY,
+    "phase_frc_half_bit": _FREQUENCY,
+    "object_frc50": _FREQUENCY,
+    "object_frc_one_seventh": _FREQUENCY,
+    "object_frc_half_bit": _FREQUENCY,
+    "shift_y": "pixels",
+    "shift_x": "pixels",
+    "ramp_y": "rad/pixel",
+    "ramp_x": "rad/pixel",
+    "scale_modulus": "1",
+    "scale_phase": "rad",
+}
+
 #: A standard deviation below this part of the image's magnitude is rounding: a flat image.
 _FLAT = 1e-6
-
-
-@dataclass(frozen=True)
-class FourierRings:
-    """A Fourier ring correlation.
-
-    ``frequency`` (k,) in cycles per pixel, from the zero frequency to Nyquist (0.5);
-    ``correlation`` (k,) in [-1, 1]; ``pixels`` (k,) the number of Fourier pixels of each ring.
-    """
-
-    frequency: FloatArray
-    correlation: FloatArray
-    pixels: NDArray[np.int64]
-
-    def crossing(self, threshold: float | FloatArray) -> float:
-        """Return the frequency, in cycles per pixel, at which the curve first falls below.
-
-        Linear between rings; the zero-frequency ring is not looked at. 0 if the first ring is
-        below already, nan if the curve stays above up to the Nyquist frequency.
-        """
-        excess = self.correlation - threshold
-        below = np.flatnonzero(excess[1:] < 0) + 1
-        if not len(below):
-            return math.nan
-        k = int(below[0])
-        if k == 1:
-            return 0.0
-        part = excess[k - 1] / (excess[k - 1] - excess[k])
-        return float(self.frequency[k - 1] + part * (self.frequency[k] - self.frequency[k - 1]))
 
 
 @dataclass(frozen=True)
@@ -141,33 +149,6 @@ def phase_correlation(reconstruction: NDArray[Any], truth: NDArray[Any]) -> floa
     return correlation(_without_plane(image), _without_plane(reference))
 
 
-def structural_similarity(image: NDArray[Any], truth: NDArray[Any], data_range: float) -> float:
-    """Return the mean structural similarity (Wang et al. 2004) of two real images.
-
-    Gaussian window of sigma 1.5; ``data_range`` as given; nan where it is not positive.
-    Raises ``ValueError`` for sides below 11 pixels.
-    """
-    from skimage.metrics import structural_similarity as ssim
-
-    if min(np.shape(truth)) < _SSIM_WINDOW:
-        raise ValueError(
-            f"the area to score is {np.shape(truth)} pixels; structural similarity needs at "
-            f"least {_SSIM_WINDOW} on each side"
-        )
-    if not data_range > 0:
-        return math.nan
-    return float(
-        ssim(
-            np.asarray(truth, np.float64),
-            np.asarray(image, np.float64),
-            data_range=data_range,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-        )
-    )
-
-
 def amplitude_ssim(reconstruction: NDArray[Any], truth: NDArray[Any]) -> float:
     """Return the structural similarity of the amplitudes; data range: the truth's."""
     reference = np.abs(truth)
@@ -177,13 +158,20 @@ def amplitude_ssim(reconstruction: NDArray[Any], truth: NDArray[Any]) -> float:
 def phase_ssim(reconstruction: NDArray[Any], truth: NDArray[Any]) -> float:
     """Return the structural similarity of the phases; data range: the truth's, in radians.
 
-    Phases are counted from the truth's least one, so that like grey values they lie between 0
-    and the data range: structural similarity weighs means against each other, and a truth's
-    own zero of phase is arbitrary.
+    Phases are counted from the truth's least one, see :func:`_from_least`.
     """
     image, reference = phase_images(reconstruction, truth)
-    least, data_range = float(reference.min()), float(np.ptp(reference))
-    return structural_similarity(image - least, reference - least, data_range)
+    return structural_similarity(*_from_least(image, reference), float(np.ptp(reference)))
+
+
+def _from_least(image: FloatArray, truth: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return both phases less the truth's least one.
+
+    Like grey values they then lie between 0 and the data range: structural similarity weighs
+    means against each other, and a truth's own zero of phase is arbitrary.
+    """
+    least = float(truth.min())
+    return image - least, truth - least
 
 
 def mean_absolute_error(image: NDArray[Any], truth: NDArray[Any]) -> float:
@@ -221,54 +209,6 @@ def complex_nrmse(reconstruction: NDArray[Any], truth: NDArray[Any]) -> float:
     return math.sqrt(float(np.vdot(residual, residual).real) / energy_b)
 
 
-def fourier_ring_correlation(image: NDArray[Any], truth: NDArray[Any]) -> FourierRings:
-    """Return the Fourier ring correlation of two aligned images (h, w), real or complex.
-
-    Means are taken off and a Tukey window (half of each side tapered) applied. Rings are one
-    frequency bin of the shorter side wide and end at the Nyquist frequency: the corners of the
-    Fourier square, where rings are incomplete, are left out. The correlation is the real part
-    of ``sum F1 conj(F2) / sqrt(sum |F1|**2 sum |F2|**2)``; a ring without energy counts 0.
-    """
-    pair = [np.asarray(v, np.complex128) for v in (image, truth)]
-    if pair[0].shape != pair[1].shape or pair[0].ndim != 2:
-        raise ValueError(
-            f"images have shapes {pair[0].shape} and {pair[1].shape}; expected two equal (h, w)"
-        )
-    height, width = pair[0].shape
-    window = tukey(height, 0.5)[:, None] * tukey(width, 0.5)
-    first, second = (np.fft.fft2((v - v.mean()) * window) for v in pair)
-    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
-    bins = min(height, width)
-    ring = np.rint(radius * bins).astype(np.int64)
-    count = bins // 2 + 1
-    inside = ring < count
-
-    def total(values: FloatArray) -> FloatArray:
-        return np.bincount(ring[inside], values[inside], count).astype(np.float64)
-
-    cross = total((first * np.conj(second)).real)
-    energies = [total(np.abs(v) ** 2) for v in (first, second)]
-    floors = [_FLAT**2 * float(np.vdot(v, v).real) * v.size for v in pair]
-    lit = (energies[0] > floors[0]) & (energies[1] > floors[1])
-    norm = np.sqrt(energies[0] * energies[1])
-    curve = np.divide(cross, norm, out=np.zeros(count), where=lit)
-    return FourierRings(
-        frequency=np.arange(count) / bins,
-        correlation=curve,
-        pixels=np.bincount(ring[inside], minlength=count).astype(np.int64),
-    )
-
-
-def half_bit_threshold(pixels: NDArray[np.integer]) -> FloatArray:
-    """Return the half-bit information threshold of rings of so many Fourier pixels.
-
-    ``(0.2071 + 1.9102/sqrt(n)) / (1.2071 + 0.9102/sqrt(n))``: van Heel and Schatz, Journal of
-    Structural Biology 151, 250 (2005).
-    """
-    root: FloatArray = np.sqrt(np.maximum(pixels.astype(np.float64), 1))
-    return (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
-
-
 def evaluate(
     reconstruction: NDArray[Any],
     truth: NDArray[Any],
@@ -286,12 +226,12 @@ def evaluate(
     Only the scanned area counts: the bounding box of ``positions`` grown by ``margin`` pixels,
     or ``area`` (rows, columns) if given.
 
-    The scores, for amplitude and phase: ``*_ssim``, ``*_psnr`` (dB), ``*_mae``, ``*_mse``,
-    ``*_correlation``, ``*_data_range``; for amplitude, phase and the complex object
-    ``*_frc50``, ``*_frc_one_seventh``, ``*_frc_half_bit`` (cycles per pixel, see
-    :meth:`FourierRings.crossing`); ``complex_nrmse``; and what alignment removed: ``shift_y``,
-    ``shift_x`` (pixels), ``ramp_y``, ``ramp_x`` (radians per pixel), ``scale_modulus``,
-    ``scale_phase``.
+    The scores, for amplitude and phase: ``*_ssim``, ``*_ms_ssim``, ``*_psnr`` (dB), ``*_mae``,
+    ``*_mse``, ``*_correlation``, ``*_data_range``; ``ms_ssim_scales``; for amplitude, phase and the
+    complex object ``*_frc50``, ``*_frc_one_seventh``, ``*_frc_half_bit`` (cycles per pixel, see
+    :meth:`~ptycho.core.ring_correlation.FourierRings.crossing`); ``complex_nrmse``; and what
+    alignment removed: ``shift_y``, ``shift_x`` (pixels), ``ramp_y``, ``ramp_x`` (radians per
+    pixel), ``scale_modulus``, ``scale_phase``. Their order and units are those of :data:`UNITS`.
 
     Raises ``ValueError`` for misshapen or non-finite input, or if nothing overlaps.
     """
@@ -316,25 +256,26 @@ def evaluate(
         "phase": fourier_ring_correlation(*phases),
         "object": fourier_ring_correlation(image, reference),
     }
-    scores = {"complex_nrmse": complex_nrmse(image, reference)}
-    for name, pair in (("amplitude", amplitudes), ("phase", phases)):
+    scores = {
+        "complex_nrmse": complex_nrmse(image, reference),
+        "ms_ssim_scales": multiscale_scales(reference.shape),
+        "amplitude_correlation": amplitude_correlation(image, reference),
+        "phase_correlation": phase_correlation(image, reference),
+    }
+    for name, pair in (("amplitude", amplitudes), ("phase", _from_least(*phases))):
         scores |= {f"{name}_{key}": value for key, value in _image_scores(*pair).items()}
-    scores["amplitude_ssim"] = amplitude_ssim(image, reference)
-    scores["phase_ssim"] = phase_ssim(image, reference)
-    scores["amplitude_correlation"] = amplitude_correlation(image, reference)
-    scores["phase_correlation"] = phase_correlation(image, reference)
     for name, curve in rings.items():
-        scores[f"{name}_frc50"] = curve.crossing(0.5)
-        scores[f"{name}_frc_one_seventh"] = curve.crossing(1 / 7)
-        scores[f"{name}_frc_half_bit"] = curve.crossing(half_bit_threshold(curve.pixels))
+        scores |= {f"{name}_{key}": curve.crossing(t) for key, t in curve.thresholds().items()}
     scores |= _removed(aligned)
-    return Evaluation(scores, aligned, rings)
+    return Evaluation({name: scores[name] for name in UNITS}, aligned, rings)
 
 
 def _image_scores(image: FloatArray, truth: FloatArray) -> dict[str, float]:
     data_range = float(np.ptp(truth))
     return {
         "data_range": data_range,
+        "ssim": structural_similarity(image, truth, data_range),
+        "ms_ssim": multiscale_similarity(image, truth, data_range),
         "psnr": peak_snr(image, truth, data_range),
         "mae": mean_absolute_error(image, truth),
         "mse": mean_squared_error(image, truth),

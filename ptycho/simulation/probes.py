@@ -153,16 +153,3 @@ def incoherent_modes(probe: NDArray[Any], modes: int, *, decay: float = 0.4) -> 
     stack = (basis * weights).T.reshape(modes, *base.shape)
     phase = np.vdot(stack[0], base)
     return stack * (phase / abs(phase))
-
-
-def effective_diameter(probe: NDArray[Any]) -> float:
-    """Return the diameter in pixels of the disc that is as large as the probe's lit area.
-
-    The lit area is ``(sum I)**2 / sum I**2`` with I the intensity summed over modes: exactly
-    the area of a uniform disc.
-    """
-    intensity = np.abs(np.asarray(probe)).astype(np.float64) ** 2
-    if intensity.ndim == 3:
-        intensity = intensity.sum(axis=0)
-    area = float(intensity.sum() ** 2 / (intensity**2).sum())
-    return 2 * math.sqrt(area / math.pi)

@@ -12,7 +12,6 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from ptycho.simulation.settings import SCANS, ScanName
 
@@ -100,22 +99,3 @@ def make_scan(
         raise ValueError(f"scan {name!r} is unknown; allowed: {', '.join(SCANS)}")
     builder = _BUILDERS[cast(ScanName, name)]
     return place(builder(n, step, rng), N, margin)
-
-
-def neighbour_distance(positions: FloatArray) -> float:
-    """Return the typical distance in pixels between neighbours; nan for one position alone.
-
-    It is the median over positions of the mean distance to the four nearest others, which is
-    the step of a raster.
-    """
-    if len(positions) < 2:
-        return math.nan
-    nearest = min(5, len(positions))
-    distances, _ = cKDTree(positions).query(positions, k=nearest)
-    return float(np.median(distances[:, 1:].mean(axis=1)))
-
-
-def linear_overlap(positions: FloatArray, diameter: float) -> float:
-    """Return ``1 - neighbour distance / probe diameter``, at least 0; nan for one position."""
-    overlap = 1 - neighbour_distance(positions) / diameter
-    return overlap if math.isnan(overlap) else max(0.0, overlap)

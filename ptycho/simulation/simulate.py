@@ -17,10 +17,11 @@ from ptycho.core.forward import (
     probe_modes,
     scale_probe,
 )
+from ptycho.core.overlap import effective_diameter, linear_overlap
 from ptycho.raw_data import RawData
 from ptycho.simulation.objects import make_object
-from ptycho.simulation.probes import effective_diameter, incoherent_modes, make_probe
-from ptycho.simulation.scans import linear_overlap, make_scan, object_shape
+from ptycho.simulation.probes import incoherent_modes, make_probe
+from ptycho.simulation.scans import make_scan, object_shape
 from ptycho.simulation.settings import ScanSettings
 
 __all__ = ["ScanSettings", "built_in_scan", "simulate", "simulate_scan"]

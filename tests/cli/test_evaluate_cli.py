@@ -54,18 +54,26 @@ def test_scores_curves_and_a_picture_are_written(
         low, high = truth["ycoords"].min(), truth["ycoords"].max()
     assert written["area"]["rows"] == [int(low), int(np.ceil(high)) + 1]
     with (output / "metrics.csv").open() as stream:
-        rows = dict(list(csv.reader(stream))[1:])
-    assert float(rows["phase_ssim"]) == scores["phase_ssim"]
-    assert set(rows) == set(scores)
+        rows = {row["metric"]: row for row in csv.DictReader(stream)}
+    assert float(rows["phase_ssim"]["value"]) == scores["phase_ssim"]
+    assert rows["phase_mae"]["unit"] == written["units"]["phase_mae"] == "rad"
+    assert rows["amplitude_frc_one_seventh"]["value"] == ""  # never falls below
+    assert scores["ms_ssim_scales"] == 2
+    assert 0.9 < scores["phase_ms_ssim"] < 1
+    assert rows.keys() == scores.keys() == written["units"].keys()
     with (output / "frc.csv").open() as stream:
         curve = list(csv.DictReader(stream))
     assert list(curve[0]) == [
         "cycles_per_pixel", "pixels", "half_bit", "amplitude", "phase", "object"
     ]  # fmt: skip
+    assert float(curve[0]["cycles_per_pixel"]) > 0
     assert float(curve[-1]["cycles_per_pixel"]) <= 0.5
     assert float(curve[3]["object"]) > 0.95
     assert (output / "comparison.png").read_bytes().startswith(b"\x89PNG")
-    assert f"{scores['phase_ssim']:.4f}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{scores['phase_ssim']:.4f}" in said
+    assert "MS-SSIM at 2 of 5 scales" in said
+    assert "> 0.5" in said
 
 
 def test_scores_that_do_not_exist_are_null_not_nan(scan: Path, tmp_path: Path) -> None:

@@ -60,15 +60,6 @@ def test_the_zone_plate_lights_a_ring_on_the_detector() -> None:
     assert pattern[radius < 9].mean() < pattern[radius < 13].mean()
 
 
-@pytest.mark.parametrize("diameter", [16.0, 26.0])
-def test_the_effective_diameter_of_a_disc_is_its_diameter(diameter: float) -> None:
-    sharp = probes.disc(N, diameter=diameter, softness=0.05)
-    assert probes.effective_diameter(sharp) == pytest.approx(diameter, rel=0.03)
-    assert probes.effective_diameter(np.stack([sharp, 2 * sharp])) == pytest.approx(
-        probes.effective_diameter(sharp)
-    )
-
-
 def test_the_gaussians_full_width_at_half_maximum() -> None:
     intensity = np.abs(probes.gaussian(N, fwhm=16)) ** 2
     middle = intensity[N // 2, N // 2]

@@ -76,15 +76,6 @@ def test_the_spiral_has_no_holes_and_no_clumps() -> None:
     assert nearest.max() < 5.1
 
 
-def test_overlap_of_a_raster() -> None:
-    positions = scans.raster(100, 5.0)
-    assert scans.neighbour_distance(positions) == 5
-    assert scans.linear_overlap(positions, 20.0) == pytest.approx(0.75)
-    assert scans.linear_overlap(positions, 4.0) == 0
-    assert scans.neighbour_distance(positions[:2]) == 5
-    assert math.isnan(scans.linear_overlap(positions[:1], 20.0))
-
-
 def test_bad_requests_name_what_is_allowed() -> None:
     with pytest.raises(ValueError, match="scan 'zigzag' is unknown; allowed: raster, jittered"):
         scans.make_scan("zigzag", 10, 5.0, N, _rng())
