@@ -39,14 +39,14 @@ def load(
             f"cb() gave {type(grouped).__name__}; expected what RawData.generate_grouped_data "
             "returns" + (", and a fraction" if create_split else "")
         )
-    amplitude = grouped.raw.amplitude()
+    patterns = grouped.raw.patterns
     stored = params.cfg.get("normalisation")
     container = PtychoDataContainer(
-        amplitude,
+        patterns,
         grouped.groups,
         grouped.raw.positions,
         probeGuess,
-        normalisation_factor(amplitude) if stored is None else float(stored),
+        normalisation_factor(patterns) if stored is None else float(stored),
         ObjectLabels.from_raw(grouped.raw),
     )
     if fraction is None:

@@ -1,4 +1,4 @@
-"""Losses (formula 7 of the architecture page), means over groups, pixels and channels."""
+"""Losses (formula 7 of the architecture page), means over groups, good pixels and channels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ptycho.config.config import TrainingConfig
+from ptycho.core.patterns import pixel_weights
 from ptycho.physics import central
 
 __all__ = ["NO_LABELS", "evaluate_losses", "loss_terms", "mae", "nll", "realspace", "total_loss"]
@@ -17,11 +18,13 @@ NO_LABELS = (
 )
 
 
-def nll(intensity: tf.Tensor, x: tf.Tensor, scale: float) -> tf.Tensor:
+def nll(
+    intensity: tf.Tensor, x: tf.Tensor, scale: float, weights: tf.Tensor | None = None
+) -> tf.Tensor:
     """Return mean[l - k + k log(k / l)] / scale^2 for rate l = ``intensity``, counts k = ``x``^2.
 
     The Poisson negative log-likelihood up to a constant that makes a perfect fit 0; a pixel
-    without counts contributes its rate.
+    without counts contributes its rate. ``weights`` as in :func:`loss_terms`.
     """
     # Divided by scale^2 first, so that float32 sees values near 1 whatever nphotons is.
     rate = intensity / scale**2
@@ -29,12 +32,18 @@ def nll(intensity: tf.Tensor, x: tf.Tensor, scale: float) -> tf.Tensor:
     # One logarithm of the ratio: a difference of two would lose digits. Where k = 0 it is finite
     # and its product with k vanishes, gradient included.
     ratio = tf.where(counts > 0, counts, 1.0) / rate
-    return tf.reduce_mean(rate - counts + counts * tf.math.log(ratio))
+    return _mean(rate - counts + counts * tf.math.log(ratio), weights)
 
 
-def mae(amplitude: tf.Tensor, x: tf.Tensor, scale: float) -> tf.Tensor:
-    """Return mean|amplitude - x| / scale."""
-    return tf.reduce_mean(tf.abs(amplitude - x)) / scale
+def mae(
+    amplitude: tf.Tensor, x: tf.Tensor, scale: float, weights: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Return mean|amplitude - x| / scale. ``weights`` as in :func:`loss_terms`."""
+    return _mean(tf.abs(amplitude - x), weights) / scale
+
+
+def _mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    return tf.reduce_mean(values if weights is None else values * weights)
 
 
 def realspace(patches: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -49,13 +58,15 @@ def loss_terms(
     intensity: tf.Tensor,
     patches: tf.Tensor | None = None,
     labels: tf.Tensor | None = None,
+    weights: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
     """Return the terms ``nll``, ``mae`` and, where there are labels, ``realspace``.
 
     ``x`` is s0 * X and ``scale`` s0; ``x``, ``amplitude`` and ``intensity`` are alike in shape.
-    ``patches`` and ``labels`` are complex (B, C, N, N).
+    ``patches`` and ``labels`` are complex (B, C, N, N). ``weights``, which broadcast with ``x``,
+    are ``ptycho.core.patterns.pixel_weights`` of the detector's bad pixels.
     """
-    terms = {"nll": nll(intensity, x, scale), "mae": mae(amplitude, x, scale)}
+    terms = {"nll": nll(intensity, x, scale, weights), "mae": mae(amplitude, x, scale, weights)}
     if patches is not None and labels is not None:
         terms["realspace"] = realspace(patches, labels)
     return terms
@@ -84,15 +95,18 @@ def evaluate_losses(
     intensity: NDArray[np.float32],
     patches: NDArray[np.complex64] | None = None,
     labels: NDArray[np.complex64] | None = None,
+    bad_pixels: NDArray[np.bool_] | None = None,
 ) -> dict[str, float]:
     """Return ``nll``, ``mae``, ``realspace`` (NaN without labels) and ``loss`` of NumPy arrays.
 
     All arrays are (B, N, N, C); ``patches`` are the object patches at the members' positions.
+    ``bad_pixels`` (N, N), True where nothing was measured, have no part in ``nll`` and ``mae``.
     """
     tensors = [
         None if array is None else tf.constant(np.moveaxis(array, -1, 1))
         for array in (x, amplitude, intensity, patches, labels)
     ]
+    tensors.append(pixel_weights(bad_pixels))
     terms = loss_terms(intensity_scale, *tensors)
     values = {"nll": float("nan"), "mae": float("nan"), "realspace": float("nan")}
     values |= {name: float(term) for name, term in terms.items()}

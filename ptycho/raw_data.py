@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from ptycho import params
 from ptycho.core.grouped import GroupedData
 from ptycho.core.grouping import draw_groups
+from ptycho.core.patterns import Patterns
 from ptycho.core.sampling import grouping_generator
-from ptycho.core.scaling import Domain, resolve_domain, to_amplitude
+from ptycho.core.scaling import Domain, resolve_domain
 from ptycho.core.scan_checks import check_scan
 from ptycho.io.scan_file import metadata_differences, read_scan, write_scan
 
@@ -53,13 +54,15 @@ class RawData:
     - ``scan_index`` (n,): scan labels (None: zeros).
     - ``objectGuess`` (H, W) complex; ``Y`` (n, N, N) complex ground-truth patches.
     - ``norm_Y_I``: a number kept for older files. ``metadata``: a JSON-able dict.
-    - ``bad_pixels`` (N, N) bool: detector pixels without a measurement.
+    - ``bad_pixels`` (N, N) bool: True where the detector measured nothing. What ``diff3d`` holds
+      there, NaN and saturated counts included, is never used: the network sees 0, and the loss
+      and the normalisation leave these pixels out.
     - ``measurement_domain``: ``"counts"``, ``"amplitude"``, or ``"auto"``: counts where the
       dtype of ``diff3d`` is an integer, else amplitude.
 
     Raises ``ValueError``, naming the array, for wrong ranks, patterns that are not square,
-    lengths that differ, no positions, NaN, infinity or negative values, and a probe that is
-    empty or has another side than the patterns.
+    lengths that differ, no positions, NaN, infinity or negative values outside the bad pixels, a
+    mask that leaves no pixel, and a probe that is empty or has another side than the patterns.
     """
 
     def __init__(
@@ -92,7 +95,6 @@ class RawData:
         self.metadata = metadata
         self.bad_pixels = _optional(bad_pixels)
         self.measurement_domain = str(measurement_domain)
-        self._amplitude: NDArray[np.float32] | None = None
         check_scan(self)
 
     # ------------------------------------------------------------------ construction
@@ -188,19 +190,24 @@ class RawData:
             return self
         declared = copy.copy(self)
         declared.measurement_domain = domain
-        declared._amplitude = None
         return declared
 
-    def amplitude(self) -> NDArray[np.float32]:
-        """Return the diffraction amplitude, (n, N, N) float32 in C order; computed once.
-
-        Raises ``ValueError`` where there are no patterns.
-        """
+    @property
+    def patterns(self) -> Patterns:
+        """``diff3d`` to be read as amplitude; ``ValueError`` where there are no patterns."""
         if self.diff3d is None:
             raise ValueError(_NO_PATTERNS)
-        if self._amplitude is None:
-            self._amplitude = np.ascontiguousarray(to_amplitude(self.diff3d, self.domain))
-        return self._amplitude
+        masked = self.bad_pixels is not None and bool(np.any(self.bad_pixels))
+        bad_pixels = np.asarray(self.bad_pixels, bool) if masked else None
+        return Patterns(self.diff3d, self.domain, bad_pixels)
+
+    def amplitude(self) -> NDArray[np.float32]:
+        """Return the diffraction amplitude, (n, N, N) float32 in C order, 0 at bad pixels.
+
+        It is computed each time it is asked for. Raises ``ValueError`` where there are no
+        patterns.
+        """
+        return self.patterns.amplitude()
 
     # ------------------------------------------------------------------ groups
 
@@ -221,9 +228,10 @@ class RawData:
         ``nsamples=1`` means one group per scan position; a larger number is the total, reduced
         (with a warning) to what the scan offers: one per position, or with
         ``enable_oversampling`` and gridsize > 1 all distinct groups. ``K`` is the number of
-        nearest neighbours a group is drawn from, ``neighbor_pool_size`` overrides it. The draw
-        is reproducible: ``seed=None`` means 42. ``gridsize=None`` means that of ``params.cfg``;
-        ``dataset_path`` is ignored. See :func:`ptycho.core.grouping.draw_groups`.
+        nearest neighbours a group is drawn from; where there are more groups than positions,
+        ``neighbor_pool_size`` overrides it. The draw is reproducible: ``seed=None`` means 42.
+        ``gridsize=None`` means that of ``params.cfg``; ``dataset_path`` is ignored. See
+        :func:`ptycho.core.grouping.draw_groups`.
 
         Raises ``ValueError`` where there are fewer than gridsize**2 positions, the patterns are
         not N pixels wide, or ``nsamples`` is below 1.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ptycho.config.config import TrainingConfig
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.history import History
+from ptycho.core.patterns import pixel_weights
 from ptycho.core.progress import TrainingProgress
 from ptycho.core.sampling import IndexArray
 from ptycho.core.schedule import LearningRateSchedule
@@ -99,11 +100,20 @@ class TrainingStep:
     """The compiled functions of one training: a gradient step, and a loss without one.
 
     Batches are [x (b, N, N, C), offsets (b, 1, 2, C)] and, where the loss needs labels, labels
-    (b, N, N, C) complex64; ``b`` may vary without compiling again.
+    (b, N, N, C) complex64; ``b`` may vary without compiling again. ``bad_pixels`` (N, N) have no
+    part in the loss.
     """
 
-    def __init__(self, models: Models, config: TrainingConfig, scale: float) -> None:
+    def __init__(
+        self,
+        models: Models,
+        config: TrainingConfig,
+        scale: float,
+        bad_pixels: NDArray[np.bool_] | None = None,
+    ) -> None:
         self._model, self._config, self._scale = models.stages, config, scale
+        weights = pixel_weights(bad_pixels)
+        self._weights = None if weights is None else weights[..., None]
         # The model's list is in the order of its layers, the same in every process.
         self.variables = models.autoencoder.trainable_variables
         self.optimizer = Adam(
@@ -138,7 +148,13 @@ class TrainingStep:
         stages = self._model([x, offsets], training=True)
         labels = tf.transpose(rest[0], (0, 3, 1, 2)) if rest else None
         terms = loss_terms(
-            self._scale, x, stages["amplitude"], stages["intensity"], stages["extracted"], labels
+            self._scale,
+            x,
+            stages["amplitude"],
+            stages["intensity"],
+            stages["extracted"],
+            labels,
+            self._weights,
         )
         return {"loss": total_loss(self._config, terms), **terms}
 
@@ -258,7 +274,7 @@ def train(
     started = time.perf_counter()
     plan = plan_training(container, config, weights)
     models = _build(config, plan.weights)
-    step = TrainingStep(models, config, plan.intensity_scale)
+    step = TrainingStep(models, config, plan.intensity_scale, container.bad_pixels)
     run = _Run(container, config, plan, step, max_steps)
     interrupted: int | None = None
     with TrainingProgress(config.nepochs, plan.steps_per_epoch, "TensorFlow", progress) as bar:
@@ -303,14 +319,16 @@ def loss_gradients(
     offsets: NDArray[np.float32],
     intensity_scale: float,
     labels: NDArray[np.complex64] | None = None,
+    bad_pixels: NDArray[np.bool_] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Return the gradient of one batch's loss in every trainable weight, by canonical name.
 
     ``x`` (B, N, N, C) is s0 * X, ``offsets`` (B, 1, 2, C) are relative coordinates in pixels,
-    ``labels`` (B, N, N, C) the ground-truth patches where the loss needs them.
+    ``labels`` (B, N, N, C) the ground-truth patches where the loss needs them; ``bad_pixels``
+    (N, N) have no part in it.
     """
     models = _build(config, weights)
-    step = TrainingStep(models, config, intensity_scale)
+    step = TrainingStep(models, config, intensity_scale, bad_pixels)
     arrays = [np.asarray(x, np.float32), np.asarray(offsets, np.float32)]
     if needs_labels(config):
         if labels is None:

@@ -274,7 +274,8 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
     :class:`TrainingConfig` as plain dictionaries, so that checkpoints load with
     ``weights_only``. ``modes`` is the number of probe modes, ``intensity_scale`` s0, and
     ``canvas_side`` the side that holds every group of the training data. With ``role``
-    "diffraction_to_obj" the module has no probe and only predicts.
+    "diffraction_to_obj" the module has no probe and only predicts. ``pixel_weights`` (N, N), the
+    ``ptycho.core.patterns.pixel_weights`` of the training data, are set for training only.
     """
 
     loss_name = "loss"
@@ -300,6 +301,8 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
             self.model = CnnDiffractionToObject(config)
         else:
             self.model = CnnAutoencoder(config, modes)
+        self.pixel_weights: Tensor | None
+        self.register_buffer("pixel_weights", None, persistent=False)
             self.model.probe.requires_grad_(self.training_config.probe_trainable)
         self.model.log_scale.requires_grad_(self.training_config.intensity_scale_trainable)
 
@@ -319,7 +322,7 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
         """Return the batch's ``loss`` and the terms it is made of."""
         result = self(batch.x, batch.relative)
         outputs = (result.amplitude, result.intensity, result.patches, batch.labels)
-        terms = loss_terms(self.intensity_scale, batch.x, *outputs)
+        terms = loss_terms(self.intensity_scale, batch.x, *outputs, self.pixel_weights)
         return {"loss": total_loss(self.training_config, terms), **terms}
 
     def _measure(self, batch: Batch, prefix: str) -> Tensor:

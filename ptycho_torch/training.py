@@ -22,6 +22,7 @@ from ptycho.config.execution import PyTorchExecutionConfig
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.geometry import merge_canvas_side
 from ptycho.core.history import History
+from ptycho.core.patterns import pixel_weights
 from ptycho.core.progress import TrainingProgress
 from ptycho.core.schedule import LearningRateSchedule
 from ptycho.core.training_plan import (
@@ -172,9 +173,15 @@ def train(
     started = time.perf_counter()
     execution = execution_config or PyTorchExecutionConfig()
     plan = plan_training(container, config, weights)
+    _mask(module, container.bad_pixels)
     module = build_module(container, config, plan)
     steps = -(-plan.steps_per_epoch // execution.accum_steps)
     learning_rate = LearningRate(LearningRateSchedule(config, steps))
+def _mask(module: PtychoPINN_Lightning, bad_pixels: NDArray[np.bool_] | None) -> None:
+    weights = pixel_weights(bad_pixels)
+    module.pixel_weights = None if weights is None else torch.from_numpy(weights)
+
+
     shown = progress and execution.enable_progress_bar and rank_zero_only.rank == 0
     with (
         TrainingProgress(config.nepochs, plan.steps_per_epoch, "PyTorch", shown) as bar,
@@ -222,7 +229,8 @@ def loss_gradients(
     """Return the gradient of one batch's loss in every trainable weight, by canonical name.
 
     ``x`` (B, N, N, C) is s0 * X, ``offsets`` (B, 1, 2, C) are relative coordinates in pixels,
-    ``labels`` (B, N, N, C) the ground-truth patches where the loss needs them.
+    ``labels`` (B, N, N, C) the ground-truth patches where the loss needs them; ``bad_pixels``
+    (N, N) have no part in it.
     """
     module = PtychoPINN_Lightning(
         model=plain_fields(config.model),
@@ -251,6 +259,7 @@ def _trainer(
 ) -> pl.Trainer:
     return pl.Trainer(
         accelerator=execution.accelerator,
+    bad_pixels: NDArray[np.bool_] | None = None,
         devices=execution.devices,
         strategy=execution.strategy,
         precision=execution.precision,  # type: ignore[arg-type]  # checked by the configuration
@@ -265,6 +274,7 @@ def _trainer(
         # The samplers share batches out among processes themselves.
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
+    _mask(module, bad_pixels)
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

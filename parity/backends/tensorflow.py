@@ -44,6 +44,7 @@ class TensorFlowBackend(Wing):
         offsets: NDArray[Any],
         intensity_scale: float,
         labels: NDArray[Any] | None = None,
+        bad_pixels: NDArray[Any] | None = None,
     ) -> Arrays:
         """Return the gradients, computed eagerly: compiling would take longer than one batch."""
         import tensorflow as tf
@@ -51,7 +52,9 @@ class TensorFlowBackend(Wing):
         before = tf.config.functions_run_eagerly()
         tf.config.run_functions_eagerly(True)
         try:
-            return super().loss_gradients(config, weights, x, offsets, intensity_scale, labels)
+            return super().loss_gradients(
+                config, weights, x, offsets, intensity_scale, labels, bad_pixels
+            )
         finally:
             tf.config.run_functions_eagerly(before)
 

@@ -56,10 +56,11 @@ class Wing:
         intensity: NDArray[Any],
         patches: NDArray[Any] | None = None,
         labels: NDArray[Any] | None = None,
+        bad_pixels: NDArray[Any] | None = None,
     ) -> dict[str, float]:
         """Return the loss terms of given predictions."""
         terms: Mapping[str, float] = self.room("losses").evaluate_losses(
-            config, intensity_scale, x, amplitude, intensity, patches, labels
+            config, intensity_scale, x, amplitude, intensity, patches, labels, bad_pixels
         )
         return dict(terms)
 
@@ -71,10 +72,11 @@ class Wing:
         offsets: NDArray[Any],
         intensity_scale: float,
         labels: NDArray[Any] | None = None,
+        bad_pixels: NDArray[Any] | None = None,
     ) -> Arrays:
         """Return the gradient of the training loss by canonical name."""
         gradients: Arrays = self.room("training").loss_gradients(
-            config, weights, x, offsets, intensity_scale, labels
+            config, weights, x, offsets, intensity_scale, labels, bad_pixels
         )
         return gradients
 

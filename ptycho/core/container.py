@@ -1,4 +1,4 @@
-"""Grouped scan data for a network: one copy of the amplitude, gathered by index on demand."""
+"""Grouped scan data for a network: the patterns held once, gathered by index on demand."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ptycho.core.geometry import FloatArray, group_offsets, relative_coordinates
 from ptycho.core.grouping import IndexArray, draw_groups
+from ptycho.core.patterns import Patterns
 from ptycho.core.sampling import grouping_generator
 from ptycho.core.scaling import normalisation_factor
 from ptycho.core.stitching import extract_patches
@@ -59,9 +60,11 @@ class ObjectLabels:
 class PtychoDataContainer:
     """Groups of diffraction patterns with their coordinates, probe and optional labels.
 
-    Only the amplitude of the whole scan is held; arrays of groups are gathered when asked.
+    Only the patterns of the whole scan are held, as they were stored; arrays of groups are
+    gathered when asked.
 
-    ``amplitude`` is (n, N, N) float32, ``groups`` (B, C) indices into it, ``positions`` (n, 2)
+    ``patterns`` are the scan's (n, N, N), or an array of amplitude; ``groups`` (B, C) indices
+    into them, ``positions`` (n, 2)
     = [x, y] in object pixels, ``probe`` (N, N) or (modes, N, N) complex or None,
     ``normalisation`` the factor from amplitude to network input X. Raises ``ValueError`` where
     these do not fit.
@@ -69,14 +72,16 @@ class PtychoDataContainer:
 
     def __init__(
         self,
-        amplitude: NDArray[np.float32],
+        patterns: Patterns | NDArray[np.floating],
         groups: IndexArray,
         positions: FloatArray,
         probe: NDArray[Any] | None,
         normalisation: float,
         labels: ObjectLabels | None = None,
     ) -> None:
-        self.amplitude = np.asarray(amplitude, dtype=np.float32)
+        if not isinstance(patterns, Patterns):
+            patterns = Patterns(np.asarray(patterns, np.float32))
+        self.patterns = patterns
         self.groups = np.asarray(groups, dtype=np.int64)
         self.positions = np.asarray(positions, dtype=np.float64)
         self.probe = None if probe is None else np.asarray(probe, dtype=np.complex64)
@@ -106,9 +111,9 @@ class PtychoDataContainer:
 
         Raises ``ValueError`` where the scan has no patterns or another pattern side than ``N``.
         """
-        amplitude = raw.amplitude()
-        if amplitude.shape[-1] != N:
-            raise ValueError(f"patterns are {amplitude.shape[-1]} pixels wide but N is {N}")
+        patterns = raw.patterns
+        if patterns.shape[-1] != N:
+            raise ValueError(f"patterns are {patterns.shape[-1]} pixels wide but N is {N}")
         groups = draw_groups(
             raw.positions,
             gridsize,
@@ -119,14 +124,14 @@ class PtychoDataContainer:
             oversample=oversample,
             pool_size=pool_size,
         )
-        factor = normalisation_factor(amplitude) if normalisation is None else normalisation
+        factor = normalisation_factor(patterns) if normalisation is None else normalisation
         labels = ObjectLabels.from_raw(raw)
-        return cls(amplitude, groups, raw.positions, raw.probeGuess, factor, labels)
+        return cls(patterns, groups, raw.positions, raw.probeGuess, factor, labels)
 
     def subset(self, indices: Any) -> PtychoDataContainer:
-        """Return a container of some of the groups (indices or a slice); shares the amplitude."""
+        """Return a container of some of the groups (indices or a slice); shares the patterns."""
         return PtychoDataContainer(
-            self.amplitude,
+            self.patterns,
             self.groups[indices],
             self.positions,
             self.probe,
@@ -140,7 +145,17 @@ class PtychoDataContainer:
     @property
     def N(self) -> int:
         """Side of a diffraction pattern in pixels."""
-        return self.amplitude.shape[2]
+        return self.patterns.shape[2]
+
+    @property
+    def amplitude(self) -> NDArray[np.float32]:
+        """Amplitude of every pattern, (n, N, N); a new array unless stored just so."""
+        return self.patterns.amplitude()
+
+    @property
+    def bad_pixels(self) -> NDArray[np.bool_] | None:
+        """Pixels (N, N) that were not measured and have no part in the loss, or None."""
+        return self.patterns.bad_pixels
 
     @property
     def channels(self) -> int:
@@ -171,7 +186,7 @@ class PtychoDataContainer:
         x = np.empty((batch, self.N, self.N, channels), np.float32)
         factor = np.float32(self.normalisation)
         for channel in range(channels):
-            np.multiply(self.amplitude[members[:, channel]], factor, out=x[..., channel])
+            np.multiply(self.patterns.gather(members[:, channel]), factor, out=x[..., channel])
         return x
 
     def batch_offsets(self, indices: Any) -> NDArray[np.float32]:
@@ -234,12 +249,12 @@ class PtychoDataContainer:
     coords = coords_nominal
 
     def _check(self) -> None:
-        amplitude, groups, n = self.amplitude, self.groups, len(self.positions)
-        if amplitude.ndim != 3 or amplitude.shape[1] != amplitude.shape[2]:
-            raise ValueError(f"amplitude has shape {amplitude.shape}; expected (n, N, N)")
-        if self.positions.shape != (n, 2) or len(amplitude) != n:
+        shape, groups, n = self.patterns.shape, self.groups, len(self.positions)
+        if len(shape) != 3 or shape[1] != shape[2]:
+            raise ValueError(f"amplitude has shape {shape}; expected (n, N, N)")
+        if self.positions.shape != (n, 2) or shape[0] != n:
             raise ValueError(
-                f"{len(amplitude)} patterns but positions of shape {self.positions.shape}; "
+                f"{shape[0]} patterns but positions of shape {self.positions.shape}; "
                 "expected (n, 2) with one position per pattern"
             )
         if groups.ndim != 2 or self.gridsize**2 != self.channels:

@@ -63,13 +63,12 @@ def _gather(patterns: NDArray[Any] | None, groups: IndexArray) -> NDArray[Any]:
 
 
 def _factor(grouped: GroupedData) -> float:
-    return normalisation_factor(grouped.raw.amplitude())
+    return normalisation_factor(grouped.raw.patterns)
 
 
 def _normalised(grouped: GroupedData) -> NDArray[np.float32]:
-    amplitude: NDArray[np.float32] = _gather(grouped.raw.amplitude(), grouped.groups)
-    amplitude *= np.float32(_factor(grouped))
-    return amplitude
+    members = grouped.raw.patterns.gather(grouped.groups).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(members * np.float32(_factor(grouped)))
 
 
 def _labels(grouped: GroupedData) -> NDArray[np.complex64] | None:

@@ -8,7 +8,8 @@ the model so that any subset is scaled like the whole.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +41,24 @@ def to_amplitude(diffraction: NDArray[Any], domain: Domain) -> NDArray[np.float3
     return diffraction.astype(np.float32, copy=False)
 
 
-def normalisation_factor(amplitude: NDArray[np.float32]) -> float:
+class Amplitudes(Protocol):
+    """Amplitudes (n, N, N) that can be looked at one by one, an array for example."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape, (n, N, N)."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield one pattern after the other, (N, N)."""
+        ...
+
+
+def normalisation_factor(amplitude: Amplitudes) -> float:
     """Return ``sqrt((N/2)**2 / mean_i sum A_i**2)`` for amplitudes (n, N, N).
 
-    Raises ``ValueError`` if all patterns are empty.
+    Bad pixels have no amplitude and so no part in the energy. Raises ``ValueError`` if all
+    patterns are empty.
     """
     n, N = amplitude.shape[0], amplitude.shape[-1]
     # Pattern by pattern, so that the double-precision copy stays small.

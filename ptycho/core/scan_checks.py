@@ -27,8 +27,10 @@ def check_scan(raw: RawData) -> None:
     if raw.scan_index.shape != (n,):
         raise ValueError(f"scan_index has shape {raw.scan_index.shape}; expected ({n},)")
     resolve_domain(np.dtype(np.float32), raw.measurement_domain)
+    if raw.bad_pixels is not None:
+        _check_mask(raw.bad_pixels)
     if raw.diff3d is not None:
-        _check_patterns(raw.diff3d, n)
+        _check_patterns(raw.diff3d, n, raw.bad_pixels)
     if raw.probeGuess is not None:
         _check_probe(raw.probeGuess)
     if raw.objectGuess is not None and raw.objectGuess.ndim != 2:
@@ -57,7 +59,24 @@ def _check_real(name: str, values: Array) -> None:
         raise ValueError(f"{name} has dtype {values.dtype}; expected real numbers")
 
 
-def _check_patterns(patterns: Array, n: int) -> None:
+def _check_mask(mask: Array) -> None:
+    if mask.ndim != 2:
+        raise ValueError(
+            f"bad_pixels has shape {mask.shape}; expected (N, N), one mask for the whole scan"
+        )
+    if mask.dtype.kind not in "bui" or not np.isin(mask, (0, 1)).all():
+        raise ValueError(
+            f"bad_pixels (dtype {mask.dtype}) holds other values than False and True; True marks "
+            "a pixel to ignore"
+        )
+    if mask.all():
+        raise ValueError(
+            "bad_pixels marks every pixel: nothing was measured. True marks a pixel to ignore; "
+            "invert the mask if it marks the good ones"
+        )
+
+
+def _check_patterns(patterns: Array, n: int, bad_pixels: Array | None) -> None:
     if patterns.ndim != 3:
         raise ValueError(f"diff3d has shape {patterns.shape}; expected (n, N, N)")
     if patterns.shape[1] != patterns.shape[2]:
@@ -67,10 +86,18 @@ def _check_patterns(patterns: Array, n: int) -> None:
     if patterns.shape[1] == 0:
         raise ValueError(f"diff3d has shape {patterns.shape}: the patterns have no pixels")
     _check_real("diff3d", patterns)
+    shape = patterns.shape[1:]
+    if bad_pixels is not None and bad_pixels.shape != shape:
+        raise ValueError(
+            f"bad_pixels has shape {bad_pixels.shape} but the patterns are {shape[0]} x {shape[1]} "
+            "pixels"
+        )
     # Minimum and maximum see NaN and infinity too and need no temporary array.
     if patterns.min() >= 0 and np.isfinite(patterns.max()):
         return
-    for index, pattern in enumerate(patterns):
+    good = np.ones(shape, bool) if bad_pixels is None else bad_pixels == 0
+    for index, stored in enumerate(patterns):
+        pattern = stored[good]
         bad = pattern[~(np.isfinite(pattern) & (pattern >= 0))]
         if bad.size:
             broken = bad[~np.isfinite(bad)]
@@ -95,11 +122,9 @@ def _check_sides(raw: RawData) -> None:
     if raw.diff3d is None:
         return
     side = raw.diff3d.shape[-1]
-    for name in ("probeGuess", "Y", "bad_pixels"):
+    for name in ("probeGuess", "Y"):
         array = getattr(raw, name)
         if array is not None and array.shape[-2:] != (side, side):
             raise ValueError(
                 f"{name} has shape {array.shape} but the patterns are {side} x {side} pixels"
             )
-    if raw.bad_pixels is not None and raw.bad_pixels.ndim != 2:
-        raise ValueError(f"bad_pixels has shape {raw.bad_pixels.shape}; expected (N, N)")

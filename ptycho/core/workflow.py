@@ -185,7 +185,7 @@ def _regrouped(
 ) -> PtychoDataContainer:
     same = groups is data.groups
     return PtychoDataContainer(
-        data.amplitude,
+        data.patterns,
         groups,
         data.positions,
         data.probe,

@@ -147,7 +147,7 @@ def test_it_can_be_pickled() -> None:
 def test_a_subset_shares_the_patterns_and_splits_everything_else() -> None:
     data = container(scan(Y=np.ones((n, N, N), complex)))
     part = data.subset(slice(4, 9))
-    assert part.amplitude is data.amplitude
+    assert part.patterns is data.patterns
     assert part.normalisation == data.normalisation
     for name in ("groups", "X", "Y", "local_offsets", "global_offsets", "coords_nominal"):
         np.testing.assert_array_equal(getattr(part, name), getattr(data, name)[4:9])

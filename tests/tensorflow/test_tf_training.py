@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from ptycho import training
 from ptycho.core.container import PtychoDataContainer
+from ptycho.core.patterns import Patterns
 from ptycho.core.sampling import epoch_order, split_indices
 from ptycho.core.training_plan import plan_training
 from ptycho.core.workflow import create_container
@@ -286,8 +287,8 @@ def test_a_real_space_term_adds_to_the_physics(fit, make_config):
 def test_a_loss_that_is_not_finite_stops_with_advice(scan, fit, make_config):
     config = make_config()
     container = create_container(scan, config)
-    container.amplitude = container.amplitude.copy()
-    container.amplitude[container.groups[:, 0], 3, 3] = np.nan
+    container.patterns = Patterns(container.amplitude.copy())
+    container.patterns.stored[container.groups[:, 0], 3, 3] = np.nan
     with pytest.raises(RuntimeError, match=r"epoch 1, step 1.*learning_rate"):
         fit(config, container=container)
 

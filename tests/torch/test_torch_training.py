@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ptycho.core.container import PtychoDataContainer
+from ptycho.core.patterns import Patterns
 from ptycho.core.sampling import epoch_order, split_indices
 from ptycho.core.schedule import LearningRateSchedule
 from ptycho.core.workflow import create_container
@@ -240,7 +241,8 @@ def test_loss_that_is_not_finite_stops_the_training(fit, make_config, scan):
     container = create_container(scan, config)
     container.amplitude = container.amplitude.copy()
     order = epoch_order(24, config.seed, 0)
-    container.amplitude[container.groups[order[10], 0], 3, 3] = np.nan  # in the second batch
+    container.patterns = Patterns(container.amplitude.copy())
+    container.patterns.stored[container.groups[order[10], 0], 3, 3] = np.nan  # in the second batch
     with pytest.raises(RuntimeError, match=r"nan in epoch 1, step 2.*learning_rate"):
         fit(config, container)
 

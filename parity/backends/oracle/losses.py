@@ -16,6 +16,14 @@ from ptycho.config.config import TrainingConfig
 Real = NDArray[np.float64]
 
 
+def _good(values: Real, bad_pixels: NDArray[Any] | None) -> Real:
+    """Return the good pixels of (B, N, N, C) as (B, good, C)."""
+    if bad_pixels is None:
+        return values
+    rows, columns = np.nonzero(np.logical_not(bad_pixels))
+    return values[:, rows, columns]
+
+
 def _poisson(rate: Real, counts: Real, intensity_scale: float) -> float:
     # k log(k / rate), 0 at k = 0 whatever the rate is.
     surprise = xlogy(counts, counts) - xlogy(counts, rate)
@@ -37,13 +45,15 @@ def evaluate_losses(
     intensity: NDArray[Any],
     patches: NDArray[Any] | None = None,
     labels: NDArray[Any] | None = None,
+    bad_pixels: NDArray[Any] | None = None,
 ) -> dict[str, float]:
     """Return ``nll``, ``mae``, ``realspace`` (NaN without labels) and ``loss``."""
-    measured = np.asarray(x, np.float64)
+    measured, predicted, rate = (
+        _good(np.asarray(values, np.float64), bad_pixels) for values in (x, amplitude, intensity)
+    )
     terms = {
-        "nll": _poisson(np.asarray(intensity, np.float64), measured**2, intensity_scale),
-        "mae": float(np.mean(np.abs(np.asarray(amplitude, np.float64) - measured)))
-        / intensity_scale,
+        "nll": _poisson(rate, measured**2, intensity_scale),
+        "mae": float(np.mean(np.abs(predicted - measured))) / intensity_scale,
         "realspace": math.nan,
     }
     if patches is not None and labels is not None:
@@ -64,6 +74,7 @@ def loss(
     offsets: NDArray[Any],
     intensity_scale: float,
     labels: NDArray[Any] | None = None,
+    bad_pixels: NDArray[Any] | None = None,
 ) -> float:
     """Return the training loss of a batch as a function of its weights."""
     out = evaluate(config.model, weights, x, offsets)
@@ -75,6 +86,7 @@ def loss(
         out["intensity"],
         out["extracted"],
         labels,
+        bad_pixels,
     )["loss"]
 
 

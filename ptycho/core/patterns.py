@@ -1,0 +1,68 @@
+"""Diffraction patterns as stored, read as amplitude: rooted, masked and gathered on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.core.scaling import Domain, to_amplitude
+
+__all__ = ["Patterns", "pixel_weights"]
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """The patterns of a scan, held once, in the dtype in which they came.
+
+    ``stored`` is (n, N, N), counts or amplitude as ``domain`` says; ``bad_pixels`` (N, N) bool,
+    True where the detector measured nothing, or None. The amplitude of a bad pixel is 0, whatever
+    is stored there.
+    """
+
+    stored: NDArray[Any]
+    domain: Domain = "amplitude"
+    bad_pixels: NDArray[np.bool_] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the stored patterns, (n, N, N)."""
+        return self.stored.shape
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the amplitude of one pattern after the other, (N, N) float32."""
+        for index in range(len(self)):
+            yield self.gather(np.array([index]))[0]
+
+    def gather(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the amplitude of these patterns, a new array (*indices.shape, N, N) float32."""
+        chosen = self.stored[indices]
+        if self.bad_pixels is not None:
+            chosen[..., self.bad_pixels] = 0
+        return to_amplitude(chosen, self.domain)
+
+    def amplitude(self) -> NDArray[np.float32]:
+        """Return the amplitude of all patterns, (n, N, N) float32 in C order.
+
+        It is the stored array itself where that is float32 amplitude without bad pixels.
+        """
+        if self.bad_pixels is not None:
+            return self.gather(np.arange(len(self)))
+        return np.ascontiguousarray(to_amplitude(self.stored, self.domain))
+
+
+def pixel_weights(bad_pixels: NDArray[np.bool_] | None) -> NDArray[np.float32] | None:
+    """Return weights (N, N) with which a mean over all pixels is one over the good pixels.
+
+    They are N^2 / (number of good pixels) there and 0 elsewhere; None where nothing is masked.
+    """
+    if bad_pixels is None:
+        return None
+    good = ~bad_pixels
+    return (good * (good.size / np.count_nonzero(good))).astype(np.float32)
