@@ -59,6 +59,7 @@ def save(path: str | Path, trained: TrainedModel | None = None) -> Path:
         intensity_scale=trained.intensity_scale,
         normalisation=trained.normalisation,
         params=trained.params,
+        state=trained.state,
     )
     models = trained.native
     native = {

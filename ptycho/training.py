@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ptycho.config.config import TrainingConfig
 from ptycho.core.container import PtychoDataContainer
-from ptycho.core.history import History
 from ptycho.core.patterns import pixel_weights
 from ptycho.core.progress import TrainingProgress
 from ptycho.core.sampling import IndexArray
@@ -38,6 +37,7 @@ from ptycho.model import (
     compiled,
     get_canonical_weights,
 )
+from ptycho.moments import get_moments, set_moments
 
 __all__ = ["Adam", "TrainingStep", "clip_gradients", "loss_gradients", "train"]
 
@@ -208,8 +208,8 @@ class _Run:
         self._container, self._config, self._plan, self._step = container, config, plan, step
         self._limit = math.inf if max_steps is None else max_steps
         self._with_labels = needs_labels(config)
-        self._schedule = LearningRateSchedule(config, plan.steps_per_epoch)
-        self.history = History()
+        self.schedule = LearningRateSchedule(config, plan.steps_per_epoch, plan.plateau)
+        self.history = plan.history()
         self.step_losses: list[float] = []
 
     def epoch(self, epoch: int, progress: TrainingProgress) -> bool:
@@ -218,9 +218,10 @@ class _Run:
         for indices in self._plan.epoch(epoch):
             if len(self.step_losses) >= self._limit:
                 break
-            rate = self._schedule.rate(len(self.step_losses))
+            number = self._plan.position(len(self.step_losses))[-1]
+            rate = self.schedule.rate(number)
             terms = _floats(self._step.update(tf.constant(rate, tf.float32), self._batch(indices)))
-            check_loss(terms["loss"], epoch, len(self.step_losses) % self._plan.steps_per_epoch)
+            check_loss(terms["loss"], epoch, number % self._plan.steps_per_epoch)
             self.step_losses.append(terms["loss"])
             average.add(terms, len(indices))
             progress.step(terms["loss"])
@@ -229,7 +230,7 @@ class _Run:
             return False
         values |= self._validate(self._plan.validation_batches())
         values["learning_rate"] = rate
-        self._schedule.end_epoch(values.get("val_loss", values["loss"]))
+        self.schedule.end_epoch(values.get("val_loss", values["loss"]))
         self.history.record(epoch, values)
         progress.end_epoch(values)
         return len(self.step_losses) < self._limit
@@ -263,9 +264,10 @@ def train(
 ) -> TrainedModel:
     """Train the model of ``config`` on the groups of ``container``.
 
-    Starts from canonical ``weights``, by default the seeded initial ones. ``max_steps`` ends
-    training early. An interrupt from the keyboard ends it too: what was reached is returned, and
-    ``history["interrupted"]`` holds the number of the epoch that was cut short.
+    Starts from canonical ``weights``, by default the seeded initial ones, or goes on from
+    ``config.resume``. ``max_steps`` ends training early. An interrupt from the keyboard ends it
+    too: what was reached is returned, and ``history["interrupted"]`` holds the number of the epoch
+    that was cut short.
     ``execution_config`` is the PyTorch backend's and not used here.
 
     Raises ``ValueError`` where data, weights and configuration do not fit, and ``RuntimeError``
@@ -275,10 +277,13 @@ def train(
     plan = plan_training(container, config, weights)
     models = _build(config, plan.weights)
     step = TrainingStep(models, config, plan.intensity_scale, container.bad_pixels)
+    if plan.start is not None:
+        set_moments(step.optimizer, models.autoencoder, plan.start)
     run = _Run(container, config, plan, step, max_steps)
     interrupted: int | None = None
-    with TrainingProgress(config.nepochs, plan.steps_per_epoch, "TensorFlow", progress) as bar:
-        for epoch in range(config.nepochs):
+    shown = (config.nepochs, plan.steps_per_epoch, "TensorFlow", progress)
+    with TrainingProgress(*shown, first_epoch=plan.first_epoch) as bar:
+        for epoch in range(plan.first_epoch, config.nepochs):
             try:
                 if not run.epoch(epoch, bar):
                     break
@@ -286,6 +291,7 @@ def train(
                 interrupted = epoch + 1
                 logger.warning("training interrupted in epoch %d", interrupted)
                 break
+    moments, steps = get_moments(step.optimizer, models.autoencoder)
     history = run.history.as_dict()
     if interrupted is not None:
         history["interrupted"] = [float(interrupted)]
@@ -300,6 +306,7 @@ def train(
         step_losses=run.step_losses,
         seconds=time.perf_counter() - started,
         native=models,
+        state=plan.state(steps, moments, run.schedule, run.history),
     )
 
 

@@ -57,22 +57,28 @@ class BatchSampler:
     ``epoch_batches(epoch)`` gives the batches of an epoch. Lightning calls :meth:`set_epoch`.
     Gradients are averaged over processes, so a batch that divides evenly trains as it would in
     one. A batch smaller than the number of processes is given whole to each, lest one wait.
+    Where epochs differ in length the sampler is not ``sized``: Lightning asks for the length once.
     """
 
     def __init__(
-        self, epoch_batches: Callable[[int], list[IndexArray]], ranks: Ranks = lambda: (0, 1)
+        self,
+        epoch_batches: Callable[[int], list[IndexArray]],
+        ranks: Ranks = lambda: (0, 1),
+        sized: bool = True,
     ) -> None:
         self._epoch_batches = epoch_batches
         self._ranks = ranks
         self._epoch = 0
-        self._length = len(epoch_batches(0))
+        self._length = len(epoch_batches(0)) if sized else None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch (from 0) that the next iteration yields."""
         self._epoch = epoch
 
     def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
+        """Return the number of batches in an epoch; ``TypeError`` where epochs differ."""
+        if self._length is None:
+            raise TypeError("the epochs of this sampler differ in length")
         return self._length
 
     def __iter__(self) -> Iterator[IndexArray]:
@@ -87,6 +93,7 @@ def _loader(
     epoch_batches: Callable[[int], list[IndexArray]],
     num_workers: int = 0,
     ranks: Ranks = lambda: (0, 1),
+    sized: bool = True,
 ) -> DataLoader[Any]:
     """Return a loader of ``dataset`` in the order of ``epoch_batches``."""
     import torch
@@ -95,7 +102,7 @@ def _loader(
     return DataLoader(
         dataset,  # type: ignore[arg-type]  # any object with __getitem__ and __len__ will do
         batch_size=None,
-        sampler=BatchSampler(epoch_batches, ranks),
+        sampler=BatchSampler(epoch_batches, ranks, sized),
         collate_fn=_identity,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
@@ -117,7 +124,10 @@ def training_loaders(
 ) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
     """Return the loaders of training and validation (``None`` without validation groups)."""
     dataset = GroupDataset(container, plan.intensity_scale, with_labels)
-    training = _loader(dataset, plan.epoch, num_workers, ranks)
+    whole = plan.start is None or plan.start.batch == 0
+    training = _loader(
+        dataset, lambda epoch: plan.epoch(plan.first_epoch + epoch), num_workers, ranks, whole
+    )
     if not len(plan.validation):
         return training, None
     return training, _loader(dataset, lambda _: plan.validation_batches(), num_workers, ranks)

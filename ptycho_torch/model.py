@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.core.geometry import merge_canvas_side
+from ptycho.core.resume import PLACES
 from ptycho.core.weights import DECODERS, Weights, check_weights, conv_layers
 from ptycho_torch import physics
 from ptycho_torch.layers import ACTIVATIONS, Decoder, Encoder, Head, scaled_tanh
@@ -161,9 +162,7 @@ def set_canonical_weights(module: nn.Module, weights: Weights) -> None:
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             array = weights[canonical_name(name)]
-            values = torch.from_numpy(np.array(array, np.float32))
-            if array.ndim == 4 and name != "probe":
-                values = values.permute(3, 2, 0, 1)
+            values = native_tensor(name, array)
             if parameter.shape != values.shape:
                 raise ValueError(
                     f"weight {canonical_name(name)!r} has shape {array.shape}, which does not fit "
@@ -178,6 +177,12 @@ def get_canonical_weights(module: nn.Module) -> Weights:
     for name, parameter in module.named_parameters():
         weights[canonical_name(name)] = canonical_array(name, parameter)
     return weights
+
+
+def native_tensor(name: str, array: NDArray[np.float32]) -> Tensor:
+    """Return canonical values of a parameter as its tensor, kernels OIHW."""
+    values = torch.from_numpy(np.array(array, np.float32))
+    return values.permute(3, 2, 0, 1) if array.ndim == 4 and name != "probe" else values
 
 
 def canonical_array(name: str, values: Tensor) -> NDArray[np.float32]:
@@ -296,13 +301,13 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
         self.training_config = TrainingConfig(model=config, **(training or {}))
         self.intensity_scale = intensity_scale
         self.canvas_side = canvas_side
+        self.pixel_weights: Tensor | None
+        self.register_buffer("pixel_weights", None, persistent=False)
         self.model: CnnDiffractionToObject
         if role == "diffraction_to_obj":
             self.model = CnnDiffractionToObject(config)
         else:
             self.model = CnnAutoencoder(config, modes)
-        self.pixel_weights: Tensor | None
-        self.register_buffer("pixel_weights", None, persistent=False)
             self.model.probe.requires_grad_(self.training_config.probe_trainable)
         self.model.log_scale.requires_grad_(self.training_config.intensity_scale_trainable)
 
@@ -347,5 +352,5 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
 def plain_fields(config: ModelConfig | TrainingConfig) -> dict[str, Any]:
     """Return a configuration's own fields as plain values, without a nested model or paths."""
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    omitted = ("model", "output_dir", "train_data_file", "test_data_file")
+    omitted = ("model", *PLACES)
     return {name: value for name, value in fields.items() if name not in omitted}

@@ -57,6 +57,7 @@ def save(path: str | Path, trained: TrainedModel | None = None) -> Path:
         intensity_scale=trained.intensity_scale,
         normalisation=trained.normalisation,
         params=trained.params,
+        state=trained.state,
     )
     native = {
         f"{role}/model.ckpt": checkpoint_bytes(trained.native, role)

@@ -33,6 +33,7 @@ from ptycho.core.training_plan import (
     plan_training,
     training_params,
 )
+from ptycho.core.training_state import TrainingState
 from ptycho.core.weights import Weights
 from ptycho_torch.dataloader import training_loaders
 from ptycho_torch.model import (
@@ -44,6 +45,7 @@ from ptycho_torch.model import (
     set_canonical_weights,
     to_batch,
 )
+from ptycho_torch.moments import get_moments, set_moments
 
 __all__ = ["LearningRate", "Recorder", "build_module", "loss_gradients", "train"]
 
@@ -54,17 +56,20 @@ _FETCH_EVERY = 16
 
 
 class LearningRate(pl.Callback):
-    """Sets the learning rate before each batch; hears of the loss at the end of each epoch."""
+    """Sets the learning rate before each batch; hears of the loss at the end of each epoch.
 
-    def __init__(self, schedule: LearningRateSchedule) -> None:
-        self._schedule = schedule
-        self.rate = schedule.rate(0)
+    ``first_step`` is the schedule's step at which this run begins.
+    """
+
+    def __init__(self, schedule: LearningRateSchedule, first_step: int = 0) -> None:
+        self._schedule, self._first_step = schedule, first_step
+        self.rate = schedule.rate(first_step)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Set the rate of the optimiser step that this batch belongs to."""
-        self.rate = self._schedule.rate(trainer.global_step)
+        self.rate = self._schedule.rate(self._first_step + trainer.global_step)
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = self.rate
 
@@ -73,13 +78,33 @@ class LearningRate(pl.Callback):
         self._schedule.end_epoch(monitored_loss)
 
 
-class Recorder(pl.Callback):
-    """Keeps the history, shows progress, and stops a training whose loss is not finite."""
+class Start(pl.Callback):
+    """Gives the optimiser the moments of an earlier run, once the weights are in their place."""
 
-    def __init__(self, learning_rate: LearningRate, progress: TrainingProgress) -> None:
-        self.history = History()
+    def __init__(self, state: TrainingState) -> None:
+        self._state = state
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Put the moments in."""
+        set_moments(trainer.optimizers[0], module.model, self._state)  # type: ignore[arg-type]
+
+
+class Recorder(pl.Callback):
+    """Keeps the history, shows progress, and stops a training whose loss is not finite.
+
+    ``first_epoch`` is the epoch (from 0) in which this run begins.
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate,
+        progress: TrainingProgress,
+        history: History | None = None,
+        first_epoch: int = 0,
+    ) -> None:
+        self.history = history or History()
         self.step_losses: list[float] = []
-        self.epoch = 0
+        self.epoch = self._first_epoch = first_epoch
         self._learning_rate = learning_rate
         self._progress = progress
         self._pending: list[torch.Tensor] = []
@@ -87,7 +112,7 @@ class Recorder(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Note the epoch."""
-        self.epoch, self._fetched = trainer.current_epoch, 0
+        self.epoch, self._fetched = self._first_epoch + trainer.current_epoch, 0
 
     def on_train_batch_end(
         self,
@@ -148,7 +173,13 @@ def build_module(
         canvas_side=merge_canvas_side(config.model.N, largest),
     )
     set_canonical_weights(module.model, plan.weights)
+    _mask(module, container.bad_pixels)
     return module
+
+
+def _mask(module: PtychoPINN_Lightning, bad_pixels: NDArray[np.bool_] | None) -> None:
+    weights = pixel_weights(bad_pixels)
+    module.pixel_weights = None if weights is None else torch.from_numpy(weights)
 
 
 def train(
@@ -162,9 +193,10 @@ def train(
 ) -> TrainedModel:
     """Train the model of ``config`` on the groups of ``container``.
 
-    Starts from canonical ``weights``, by default the seeded initial ones. ``max_steps`` ends
-    training early. An interrupt from the keyboard ends it too: what was reached is returned, and
-    ``history["interrupted"]`` holds the number of the epoch that was cut short.
+    Starts from canonical ``weights``, by default the seeded initial ones, or goes on from
+    ``config.resume``. ``max_steps`` ends training early. An interrupt from the keyboard ends it
+    too: what was reached is returned, and ``history["interrupted"]`` holds the number of the epoch
+    that was cut short.
     ``execution_config`` says on what and how to run.
 
     Raises ``ValueError`` where data, weights and configuration do not fit, and ``RuntimeError``
@@ -173,24 +205,23 @@ def train(
     started = time.perf_counter()
     execution = execution_config or PyTorchExecutionConfig()
     plan = plan_training(container, config, weights)
-    _mask(module, container.bad_pixels)
     module = build_module(container, config, plan)
     steps = -(-plan.steps_per_epoch // execution.accum_steps)
-    learning_rate = LearningRate(LearningRateSchedule(config, steps))
-def _mask(module: PtychoPINN_Lightning, bad_pixels: NDArray[np.bool_] | None) -> None:
-    weights = pixel_weights(bad_pixels)
-    module.pixel_weights = None if weights is None else torch.from_numpy(weights)
-
-
+    schedule = LearningRateSchedule(config, steps, plan.plateau)
+    learning_rate = LearningRate(schedule, plan.position(0, execution.accum_steps)[-1])
     shown = progress and execution.enable_progress_bar and rank_zero_only.rank == 0
     with (
-        TrainingProgress(config.nepochs, plan.steps_per_epoch, "PyTorch", shown) as bar,
+        TrainingProgress(
+            config.nepochs, plan.steps_per_epoch, "PyTorch", shown, first_epoch=plan.first_epoch
+        ) as bar,
         tempfile.TemporaryDirectory() as scratch,
         _quiet_lightning(),
         _global_settings_restored(),
     ):
-        recorder = Recorder(learning_rate, bar)
-        trainer = _trainer(config, execution, max_steps, scratch, [learning_rate, recorder])
+        recorder = Recorder(learning_rate, bar, plan.history(), plan.first_epoch)
+        callbacks = [learning_rate, recorder, *([Start(plan.start)] if plan.start else [])]
+        epochs = config.nepochs - plan.first_epoch
+        trainer = _trainer(config, execution, epochs, max_steps, scratch, callbacks)
         loaders = training_loaders(
             container,
             plan,
@@ -199,6 +230,7 @@ def _mask(module: PtychoPINN_Lightning, bad_pixels: NDArray[np.bool_] | None) ->
             ranks=lambda: (trainer.global_rank, trainer.world_size),
         )
         interrupted = _fit(trainer, module, loaders)
+        moments, taken = get_moments(trainer.optimizers[0], module.model)
         module.trainer = None  # which would keep the data alive as long as the model
     history = recorder.history.as_dict()
     if interrupted:
@@ -215,6 +247,7 @@ def _mask(module: PtychoPINN_Lightning, bad_pixels: NDArray[np.bool_] | None) ->
         step_losses=recorder.step_losses,
         seconds=time.perf_counter() - started,
         native=module,
+        state=plan.state(taken, moments, schedule, recorder.history, execution.accum_steps),
     )
 
 
@@ -225,6 +258,7 @@ def loss_gradients(
     offsets: NDArray[np.float32],
     intensity_scale: float,
     labels: NDArray[np.complex64] | None = None,
+    bad_pixels: NDArray[np.bool_] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Return the gradient of one batch's loss in every trainable weight, by canonical name.
 
@@ -240,6 +274,7 @@ def loss_gradients(
         canvas_side=merge_canvas_side(config.model.N, float(np.abs(offsets).max())),
     )
     set_canonical_weights(module.model, weights)
+    _mask(module, bad_pixels)
     module.measure(to_batch(x, offsets, labels))["loss"].backward()
     return {
         canonical_name(name): canonical_array(
@@ -253,18 +288,18 @@ def loss_gradients(
 def _trainer(
     config: TrainingConfig,
     execution: PyTorchExecutionConfig,
+    epochs: int,
     max_steps: int | None,
     scratch: str,
     callbacks: list[pl.Callback],
 ) -> pl.Trainer:
     return pl.Trainer(
         accelerator=execution.accelerator,
-    bad_pixels: NDArray[np.bool_] | None = None,
         devices=execution.devices,
         strategy=execution.strategy,
         precision=execution.precision,  # type: ignore[arg-type]  # checked by the configuration
         deterministic=execution.deterministic,
-        max_epochs=config.nepochs,
+        max_epochs=epochs,
         max_steps=-1 if max_steps is None else max_steps,
         accumulate_grad_batches=execution.accum_steps,
         gradient_clip_val=config.gradient_clip_val,
@@ -274,7 +309,6 @@ def _trainer(
         # The samplers share batches out among processes themselves.
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-    _mask(module, bad_pixels)
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -20,6 +20,7 @@ TWIN_ROOMS = {
     "layers.py",
     "losses.py",
     "model.py",
+    "moments.py",
     "training.py",
     "model_manager.py",
     "workflows/components.py",

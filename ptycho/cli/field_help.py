@@ -61,6 +61,7 @@ RUN: dict[str, str] = {
     "plateau_min_lr": "ReduceLROnPlateau: smallest learning rate",
     "plateau_threshold": "ReduceLROnPlateau: relative progress that counts",
     "measurement_domain": "what diff3d holds; auto: integers are counts, others amplitude",
+    "resume": "bundle whose training goes on; nepochs counts the epochs it has had",
     "debug": "also write patches and offsets (debug.npz)",
     "do_stitching": "stitch the reconstruction of the test data (else of the training data)",
     "M": "side of the central square of each patch that is stitched, in pixels",

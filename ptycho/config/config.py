@@ -81,6 +81,7 @@ class TrainingConfig:
     ``n_groups`` is the number of groups drawn from the scan (512 unless given; ``n_images`` is
     its deprecated name). ``nphotons`` is the mean number of photons per pattern that sets the
     intensity scale. ``seed`` fixes initial weights, grouping, validation split and epoch order.
+    ``resume`` is a saved model whose training goes on until it has had ``nepochs`` in all.
     """
 
     model: ModelConfig
@@ -122,6 +123,7 @@ class TrainingConfig:
     plateau_min_lr: float = 5e-5
     plateau_threshold: float = 0.0
     measurement_domain: Literal["auto", "amplitude", "counts"] = "auto"
+    resume: Path | None = None
 
     def __post_init__(self) -> None:
         _adopt_n_images(self)
@@ -298,7 +300,10 @@ def _check_run(config: TrainingConfig | InferenceConfig) -> None:
 
 
 def validate_training_config(config: TrainingConfig) -> None:
-    """Raise ``ValueError`` unless ``config`` (and its model) describes a possible training."""
+    """Raise ``ValueError`` unless ``config`` (and its model) describes a possible training.
+
+    ``FileNotFoundError`` if there is nothing at ``resume``.
+    """
     validate_model_config(config.model)
     _check_run(config)
     _check_int(config, "batch_size", 1)
@@ -325,6 +330,10 @@ def validate_training_config(config: TrainingConfig) -> None:
     _check_int(config, "plateau_patience", 0)
     _check_real(config, "plateau_min_lr", 0.0, math.inf)
     _check_real(config, "plateau_threshold", 0.0, math.inf)
+    if config.resume is not None and not Path(config.resume).exists():
+        raise FileNotFoundError(
+            f"TrainingConfig.resume: no saved model (wts.h5.zip) at {config.resume}"
+        )
 
 
 def validate_inference_config(config: InferenceConfig) -> None:

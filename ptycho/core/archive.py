@@ -24,11 +24,12 @@ from ptycho.io.atomic import replacing
 #: Name of the archive in the directory of a saved model.
 ARCHIVE_NAME = "wts.h5.zip"
 
-#: Limits on what is read (and therefore on what is written). They hold the network of every
-#: supported N at ``n_filters_scale`` 8 and stay below what needs the zip64 extension.
+#: Limits on what is read (and therefore on what is written). They hold six copies of the weights
+#: of N = 256 at ``n_filters_scale`` 7, of N = 128 at 11, and stay below what needs the zip64
+#: extension.
 MAX_MEMBERS = 256
-MAX_MEMBER_BYTES = 1_000_000_000
-MAX_TOTAL_BYTES = 2_000_000_000
+MAX_MEMBER_BYTES = 2_000_000_000
+MAX_TOTAL_BYTES = 4_000_000_000
 #: Decompressed over compressed size, for members larger than ``RATIO_FREE_BYTES``.
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 1 << 20
@@ -98,6 +99,14 @@ class BadParams(ArchiveError):
 
 class BadWeights(ArchiveError):
     """The weights cannot be read or do not fit the configuration."""
+
+
+class BadTrainingState(ArchiveError):
+    """The state of the training cannot be read or does not fit the configuration."""
+
+
+class UnsafePayload(ArchiveError):
+    """A backend's own file holds more than layers and arrays; it was not opened."""
 
 
 def check_name(name: str, where: object) -> None:

@@ -5,6 +5,7 @@ wrote them, and the SHA-256 of every other member. Each model directory holds th
 file (``model.keras`` or ``model.ckpt``), ``model.h5`` with the canonical weights, and
 ``params.dill``/``params.json``, the configuration snapshot. Reading needs ``model.h5`` and the
 snapshot only, so either backend reads what the other wrote, and runs no code from the file.
+``autoencoder/training.h5`` holds the state from which the training can go on.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from ptycho.core.archive import (
     read_unpacked,
     write_archive,
 )
+from ptycho.core.training_state import TrainingState, dump_state, load_state
 from ptycho.core.weights import Weights, check_weights
 from ptycho.core.weights_file import FORMAT_VERSION, WeightsFile, dump_weights, load_weights
 
@@ -49,6 +51,7 @@ MODELS = ("autoencoder", "diffraction_to_obj")
 BACKENDS = ("tensorflow", "pytorch")
 
 _MANIFESTS = ("manifest.dill", "manifest.json")
+_STATE = "autoencoder/training.h5"
 _REQUIRED = ("model.h5", "params.dill", "params.json")
 _NESTED_PATTERNS = (f"*/{ARCHIVE_NAME}", f"*/*/{ARCHIVE_NAME}")
 
@@ -60,6 +63,7 @@ class Bundle:
     ``weights`` has the canonical names of ``ptycho.core.weights``; ``intensity_scale`` and
     ``normalisation`` are those of the training data; ``params`` is a snapshot of the legacy
     dictionary, in which a bundle that was read also has every model field and the scale.
+    ``state`` is where the training stood, None for a model that cannot be trained on.
     """
 
     backend: str
@@ -68,6 +72,7 @@ class Bundle:
     intensity_scale: float
     normalisation: float
     params: dict[str, Any] = field(default_factory=dict)
+    state: TrainingState | None = None
 
     def model_params(self) -> dict[str, Any]:
         """Return the part of ``params`` that describes the model, not the run that trained it."""
@@ -112,6 +117,8 @@ def write_bundle(
             members[f"{model}/custom_objects.dill"] = safe_pickle.dumps(
                 {"names": sorted(custom_objects)}, "custom_objects"
             )
+    if bundle.state is not None:
+        members[_STATE] = dump_state(bundle.state, bundle.config)
     for name, data in native.items():
         if name in members or name.partition("/")[0] not in MODELS:
             raise ValueError(f"native file {name!r}: expected a new name below one of {MODELS}")
@@ -214,6 +221,7 @@ def read_bundle(path: str | Path) -> Bundle:
         intensity_scale=content.intensity_scale,
         normalisation=content.normalisation,
         params=params,
+        state=_read_state(members, config, place),
     )
 
 
@@ -361,3 +369,11 @@ def _read_weights(
             f"{place}: the manifest says {backend!r}, model.h5 says {full.backend!r}; save it again"
         )
     return full
+
+
+def _read_state(
+    members: Mapping[str, bytes], config: ModelConfig, place: Path
+) -> TrainingState | None:
+    if _STATE not in members:
+        return None
+    return load_state(members[_STATE], config, f"{place}: {_STATE}")

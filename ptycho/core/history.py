@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 __all__ = ["History"]
 
@@ -15,9 +15,10 @@ class History:
     there, so that index i of any list belongs to the same epoch.
     """
 
-    def __init__(self) -> None:
-        self._epochs: list[int] = []
-        self._values: dict[str, list[float]] = {}
+    def __init__(self, earlier: Mapping[str, Sequence[float]] | None = None) -> None:
+        """Start with what an ``earlier`` run recorded of the first epochs: equally long lists."""
+        self._values = {name: list(series) for name, series in (earlier or {}).items()}
+        self._epochs = list(range(max((len(s) for s in self._values.values()), default=0)))
 
     def __len__(self) -> int:
         """Return the number of recorded epochs."""
@@ -53,3 +54,8 @@ class History:
         if "loss" in lists:
             lists["train_loss"] = list(lists["loss"])
         return lists
+
+    def first(self, epochs: int) -> dict[str, list[float]]:
+        """Return the recorded lists cut, or filled with NaN, to the first ``epochs`` epochs."""
+        missing = [math.nan] * max(0, epochs - len(self._epochs))
+        return {name: [*series[:epochs], *missing] for name, series in self._values.items()}

@@ -34,8 +34,8 @@ class TrainingProgress:
 
     ``total_epochs`` and ``steps_per_epoch`` are the planned numbers; a training that stops
     earlier simply leaves the bar unfinished. ``enabled=False`` shows nothing. ``console`` is
-    where to write (standard error unless given). Everything lives in the object: several
-    trainings in one process do not share a bar.
+    where to write (standard error unless given). ``first_epoch`` epochs were done by an earlier
+    run. Everything lives in the object: several trainings in one process do not share a bar.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class TrainingProgress:
         label: str,
         enabled: bool = True,
         console: Console | None = None,
+        first_epoch: int = 0,
     ) -> None:
         self._total_epochs = total_epochs
         self._steps_per_epoch = steps_per_epoch
@@ -53,7 +54,7 @@ class TrainingProgress:
         self._console = console
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._epoch = 0
+        self._epoch = self._first_epoch = first_epoch
         self._started = 0.0
 
     def __enter__(self) -> Self:
@@ -99,7 +100,8 @@ class TrainingProgress:
 
     def _line(self, report: str) -> str:
         elapsed = time.monotonic() - self._started
-        left = elapsed / self._epoch * max(self._total_epochs - self._epoch, 0)
+        mean = elapsed / (self._epoch - self._first_epoch)
+        left = mean * max(self._total_epochs - self._epoch, 0)
         return (
             f"{self._label}: epoch {self._epoch}/{self._total_epochs}  {report}  "
             f"{elapsed:.1f} s, about {timedelta(seconds=round(left))} left"
@@ -119,7 +121,8 @@ class TrainingProgress:
         self._task = self._bar.add_task(
             self._label,
             total=self._total_epochs * self._steps_per_epoch,
-            epoch=0,
+            completed=self._epoch * self._steps_per_epoch,
+            epoch=self._epoch,
             epochs=self._total_epochs,
             loss="",
         )

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from ptycho.config.config import TrainingConfig
 
 _EXPONENTIAL_DECAY_PER_EPOCH = 0.95
 _WARMUP_START = 0.1
+
+
+class PlateauState(NamedTuple):
+    """What ``ReduceLROnPlateau`` remembers: rate, best loss, epochs without progress."""
+
+    rate: float
+    best: float
+    bad_epochs: int
 
 
 class LearningRateSchedule:
@@ -18,14 +27,21 @@ class LearningRateSchedule:
     ``lr_min_ratio`` of it at the last step. ``ReduceLROnPlateau`` multiplies by
     ``plateau_factor`` when the monitored loss has not fallen by more than ``plateau_threshold``
     (relative) for more than ``plateau_patience`` epochs, never below ``plateau_min_lr``.
+    ``plateau`` is the state to go on from.
     """
 
-    def __init__(self, config: TrainingConfig, steps_per_epoch: int) -> None:
+    def __init__(
+        self, config: TrainingConfig, steps_per_epoch: int, plateau: PlateauState | None = None
+    ) -> None:
         self._config = config
         self._steps_per_epoch = steps_per_epoch
-        self._plateau_rate = config.learning_rate
-        self._best = math.inf
-        self._bad_epochs = 0
+        start = plateau or PlateauState(config.learning_rate, math.inf, 0)
+        self._plateau_rate, self._best, self._bad_epochs = start
+
+    @property
+    def plateau(self) -> PlateauState:
+        """The state that another run goes on from."""
+        return PlateauState(self._plateau_rate, self._best, self._bad_epochs)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of optimiser step ``step`` (from 0)."""

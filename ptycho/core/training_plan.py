@@ -16,8 +16,12 @@ from ptycho.config.config import (
     dataclass_to_legacy_dict,
 )
 from ptycho.core.container import PtychoDataContainer
+from ptycho.core.history import History
+from ptycho.core.resume import PLACES, resume_point
 from ptycho.core.sampling import IndexArray, batches, epoch_order, split_indices
 from ptycho.core.scaling import intensity_scale
+from ptycho.core.schedule import LearningRateSchedule, PlateauState
+from ptycho.core.training_state import TrainingState, groups_digest
 from ptycho.core.weights import Weights, check_weights, initial_weights
 
 __all__ = [
@@ -31,10 +35,7 @@ __all__ = [
     "training_params",
 ]
 
-#: Legacy keys that say where one run's files were; a model does not remember them.
-_PLACES = frozenset(
-    KEY_MAPPINGS[name] for name in ("output_dir", "train_data_file", "test_data_file")
-)
+_PLACES = frozenset(KEY_MAPPINGS.get(name, name) for name in PLACES)
 
 
 @dataclass
@@ -44,8 +45,8 @@ class TrainedModel:
     ``weights`` are canonical; ``intensity_scale`` is s0, by which normalised amplitude is
     multiplied before it enters the network, and ``normalisation`` the factor that made the
     training amplitude X. ``params`` is the legacy snapshot that goes into the bundle. ``history``
-    has one list entry per epoch, ``step_losses`` one per batch. ``native`` is the
-    backend's own model object.
+    has one list entry per epoch, ``step_losses`` one per batch of this run. ``state`` is where the
+    training stands, for a run that goes on from it. ``native`` is the backend's own model object.
     """
 
     backend: str
@@ -58,11 +59,15 @@ class TrainedModel:
     step_losses: list[float]
     seconds: float
     native: Any = field(repr=False, default=None)
+    state: TrainingState | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Which groups are trained on in which order, and what the model starts from."""
+    """Which groups are trained on in which order, and what the model starts from.
+
+    ``start`` is the state of an earlier run that this one goes on from.
+    """
 
     intensity_scale: float
     weights: Weights
@@ -70,6 +75,13 @@ class TrainingPlan:
     validation: IndexArray
     batch_size: int
     seed: int
+    groups: str
+    start: TrainingState | None = None
+
+    @property
+    def first_epoch(self) -> int:
+        """The epoch (from 0) in which this run begins."""
+        return self.start.epoch if self.start else 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -77,9 +89,55 @@ class TrainingPlan:
         return math.ceil(len(self.training) / self.batch_size)
 
     def epoch(self, epoch: int) -> list[IndexArray]:
-        """Return the batches of ``epoch`` (from 0) as indices of groups."""
+        """Return the batches of ``epoch`` (from 0) as indices of groups.
+
+        Those of the first epoch that an earlier run has done are left out.
+        """
         order = self.training[epoch_order(len(self.training), self.seed, epoch)]
-        return batches(order, self.batch_size)
+        done = self.start.batch if self.start and epoch == self.start.epoch else 0
+        return batches(order, self.batch_size)[done:]
+
+    def position(self, steps: int, batches_per_step: int = 1) -> tuple[int, int, int]:
+        """Return (complete epochs, batches of the next, schedule's step) after ``steps`` steps.
+
+        ``steps`` are those of this run alone.
+        """
+        per_epoch = math.ceil(self.steps_per_epoch / batches_per_step)
+        begun = self.start.batch // batches_per_step if self.start else 0
+        step = self.first_epoch * per_epoch + begun + steps
+        epoch, rest = divmod(step, per_epoch)
+        return epoch, rest * batches_per_step, step
+
+    def state(
+        self,
+        steps: int,
+        moments: tuple[Weights, Weights],
+        schedule: LearningRateSchedule,
+        history: History,
+        batches_per_step: int = 1,
+    ) -> TrainingState:
+        """Return where the training stands after ``steps`` optimiser steps of both runs."""
+        begun = self.start.step if self.start else 0
+        epoch, batch, _ = self.position(steps - begun, batches_per_step)
+        return TrainingState(
+            epoch=epoch,
+            batch=batch,
+            step=steps,
+            first=moments[0],
+            second=moments[1],
+            plateau=schedule.plateau,
+            history=history.first(epoch),
+            groups=self.groups,
+        )
+
+    @property
+    def plateau(self) -> PlateauState | None:
+        """What the learning rate schedule goes on from."""
+        return self.start.plateau if self.start else None
+
+    def history(self) -> History:
+        """Return the history that this run adds to."""
+        return History(self.start.history if self.start else None)
 
     def validation_batches(self) -> list[IndexArray]:
         """Return the validation batches as indices of groups; empty if there is no validation."""
@@ -91,8 +149,10 @@ def plan_training(
 ) -> TrainingPlan:
     """Return the plan of a training run; ``weights`` default to the seeded initial ones.
 
-    Raises ``ValueError`` if the data does not fit the model, if there is no probe, if labels are
-    needed and missing, or if given ``weights`` are not those of this network.
+    With ``config.resume`` they are those of the model there, whose training goes on. Raises
+    ``ValueError`` if the data does not fit the model, if there is no probe, if labels are needed
+    and missing, or if given ``weights`` are not those of this network; with ``config.resume``
+    also what :func:`ptycho.core.resume.resume_point` raises.
     """
     model = config.model
     check_fits(container, model, "training data")
@@ -104,13 +164,21 @@ def plan_training(
             "model with realspace_weight=0"
         )
     scale = intensity_scale(config.nphotons, model.N)
+    start = None
+    if config.resume is not None:
+        if weights is not None:
+            raise ValueError("weights and config.resume both say what to start from: give one")
+        bundle, start = resume_point(container, config)
+        weights = bundle.weights
     if weights is None:
         if container.probe is None:
             raise ValueError("the training data has no probe: give RawData a probeGuess")
         weights = initial_weights(model, config.seed, container.probe, scale)
     check_weights(weights, model)
     training, validation = split_indices(len(container), config.validation_fraction, config.seed)
-    return TrainingPlan(scale, weights, training, validation, config.batch_size, config.seed)
+    groups = groups_digest(container)
+    size, seed = config.batch_size, config.seed
+    return TrainingPlan(scale, weights, training, validation, size, seed, groups, start)
 
 
 def needs_labels(config: TrainingConfig) -> bool:

@@ -311,7 +311,7 @@ def error_classes():
 
 
 def test_there_are_the_expected_errors():
-    assert len(error_classes()) == 12
+    assert len(error_classes()) == 14
     assert all(issubclass(c, ArchiveError) for c in error_classes())
     assert issubclass(ArchiveError, ValueError)
 

@@ -154,7 +154,7 @@ def test_a_bad_training_field_is_named_with_value_and_what_is_allowed(
 
 
 def test_every_training_field_but_paths_is_checked() -> None:
-    unchecked = {"model", "train_data_file", "test_data_file", "output_dir"}
+    unchecked = {"model", "train_data_file", "test_data_file", "output_dir", "resume"}
     fields = {field.name for field in dataclasses.fields(TrainingConfig)}
     checked = {name for name, _ in BAD_TRAINING}
     for name in sorted(fields - unchecked - checked):
@@ -162,6 +162,12 @@ def test_every_training_field_but_paths_is_checked() -> None:
         setattr(config, name, "nonsense")
         with pytest.raises(ValueError, match=f"TrainingConfig.{name} is 'nonsense'"):
             validate_training_config(config)
+
+
+def test_a_model_to_go_on_from_has_to_be_there(tmp_path: Path) -> None:
+    validate_training_config(training(resume=tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"TrainingConfig.resume: .*none"):
+        validate_training_config(training(resume=tmp_path / "none"))
 
 
 def test_numpy_numbers_are_numbers() -> None:
