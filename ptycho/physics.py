@@ -45,9 +45,13 @@ def shift_matrices(
     """
     u = tf.range(inputs) - inputs // 2
     i = tf.range(outputs) - outputs // 2
-    # The integer part is formed exactly, so that float32 spends its digits on the shift.
-    steps = tf.cast(u[None, :] - i[:, None], tf.float32)
-    hat = tf.nn.relu(1.0 - tf.abs(steps + shifts[..., None, None]))
+    # Whole pixels are summed exactly, and a hairline weight is the rest of the shift itself: the
+    # merge divides by weights down to 1e-3, where a rounded 1 - |d| has lost its digits.
+    whole = tf.round(shifts)[..., None, None]
+    rest = shifts[..., None, None] - whole
+    steps = tf.cast(u[None, :] - i[:, None], tf.float32) + whole
+    beyond = tf.where(steps == 0, tf.abs(rest), tf.sign(steps) * rest)
+    hat = tf.nn.relu(1.0 - tf.abs(steps) - beyond)
     return hat[..., 1, :, :], hat[..., 0, :, :]
 
 

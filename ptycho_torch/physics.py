@@ -8,6 +8,8 @@ scatters, so the backward pass is deterministic.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -41,10 +43,13 @@ def shift_matrices(shifts: Tensor, inputs: int, outputs: int) -> tuple[Tensor, T
     device = shifts.device
     u = torch.arange(inputs, device=device) - inputs // 2
     i = torch.arange(outputs, device=device) - outputs // 2
-    # The integer part is formed exactly, so that float32 spends its digits on the shift.
-    steps = (u[None, :] - i[:, None]).to(shifts.dtype)
-    distance = steps + shifts[..., None, None]
-    hat = (1 - distance.abs()).clamp_min(0)
+    # Whole pixels are summed exactly, and a hairline weight is the rest of the shift itself: the
+    # merge divides by weights down to 1e-3, where a rounded 1 - |d| has lost its digits.
+    whole = shifts.round()[..., None, None]
+    rest = shifts[..., None, None] - whole
+    steps = (u[None, :] - i[:, None]).to(shifts.dtype) + whole
+    beyond = torch.where(steps == 0, rest.abs(), steps.sign() * rest)
+    hat = (1 - steps.abs() - beyond).clamp_min(0)
     return hat[..., 1, :, :], hat[..., 0, :, :]
 
 
@@ -116,8 +121,8 @@ def blur(waves: Tensor, sigma: float) -> Tensor:
 
     Edges are mirrored without repeating the edge pixel.
     """
-    exponents = torch.tensor([-1.0, 0.0, -1.0], dtype=torch.float64) / (2 * sigma**2)
-    side, middle, _ = torch.softmax(exponents, dim=0).tolist()
+    ratio = math.exp(-0.5 / sigma / sigma)  # in this order, a sigma near 0 overflows to infinity
+    middle, side = 1 / (1 + 2 * ratio), ratio / (1 + 2 * ratio)
     for axis in (-2, -1):
         n = waves.shape[axis]
         padded = torch.cat(

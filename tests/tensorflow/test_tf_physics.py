@@ -37,6 +37,21 @@ def test_translation_moves_content_and_brings_zeros(shift):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("shift", [0.00013, -0.00013, 2.9999, -7.00021])
+def test_a_hairline_weight_keeps_its_digits(shift):
+    # The merge divides by weights of this size: a rounded 1 - |d| is off by 2e-5 here.
+    t = np.float32(shift)
+    rows, _ = physics.shift_matrices(tf.constant([0.0, t]), 32, 32)
+    row = rows.numpy()[16].astype(np.float64)
+    rest = float(t) - round(float(t))
+    np.testing.assert_allclose(np.sort(row[row > 0]), [abs(rest), 1 - abs(rest)], rtol=1e-7)
+
+
+def test_smoothing_by_next_to_nothing_changes_nothing():
+    waves = _c64(_complex(5, 1, 1, 1, 8, 8))
+    np.testing.assert_array_equal(physics.blur(waves, 1e-200), waves)
+
+
 def test_translation_of_a_real_image_attenuates_the_edge_only():
     ones = tf.ones((1, 8, 8))
     moved = physics.translate(ones, tf.constant([[0.5, 0.0]])).numpy()[0]

@@ -139,6 +139,21 @@ def test_smoothing_is_a_mirrored_three_point_blur(sigma):
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
+def test_smoothing_by_next_to_nothing_changes_nothing():
+    waves = torch.from_numpy(_complex(np.random.default_rng(5), 1, 1, 1, 8, 8))
+    assert torch.equal(physics.blur(waves, 1e-200), waves)
+
+
+@pytest.mark.parametrize("shift", [0.00013, -0.00013, 2.9999, -7.00021])
+def test_a_hairline_weight_keeps_its_digits(shift):
+    # The merge divides by weights of this size: a rounded 1 - |d| is off by 2e-5 here.
+    t = np.float32(shift)
+    rows, _ = physics.shift_matrices(torch.tensor([0.0, float(t)]), 32, 32)
+    rest = float(t) - round(float(t))
+    weights = rows[16][rows[16] > 0].double().sort().values
+    np.testing.assert_allclose(weights, [abs(rest), 1 - abs(rest)], rtol=1e-7)
+
+
 def test_smoothing_comes_before_the_mask():
     waves = torch.from_numpy(_complex(np.random.default_rng(6), 1, 1, 8, 8))
     probe = torch.ones(1, 8, 8, dtype=torch.complex128)

@@ -98,7 +98,8 @@ def extract(config: ModelConfig, canvases: Complex, offsets: Real) -> Complex:
 
 def _smoothed(wave: Complex, sigma: float) -> Complex:
     steps = np.array([-1.0, 0.0, 1.0])
-    kernel = np.exp(-(steps**2) / (2 * sigma**2))
+    with np.errstate(over="ignore"):  # near 0 the neighbours' weight is exp(-infinity)
+        kernel = np.exp(-0.5 * (steps / sigma) ** 2)
     kernel /= kernel.sum()
     for axis in (0, 1):
         wave = ndimage.correlate1d(wave.real, kernel, axis, mode="mirror") + 1j * (
