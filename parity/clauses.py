@@ -73,6 +73,15 @@ def checks_of(record: Clause | Row, bindings: Mapping[str, Binding]) -> tuple[st
     return binding.checks if binding else ()
 
 
+def clauses_by_check(spec: Spec, bindings: Mapping[str, Binding]) -> dict[str, list[str]]:
+    """Return the ids of the clauses and rows that each check proves."""
+    proved: dict[str, list[str]] = {}
+    for record in records(spec):
+        for check in checks_of(record, bindings):
+            proved.setdefault(check, []).append(record.id)
+    return proved
+
+
 def _combine(results: Iterable[CheckResult], subject: str) -> str | None:
     found = [r.verdicts[subject].status for r in results if subject in r.verdicts]
     return min(found, key=_ORDER.index) if found else None
@@ -115,11 +124,17 @@ def judge(
 
 
 def chosen_records(
-    verdicts: Iterable[ClauseVerdict], ids: Iterable[str], results: Mapping[str, CheckResult]
+    verdicts: Iterable[ClauseVerdict], ids: Iterable[str]
 ) -> list[ClauseVerdict]:
-    """Return the verdicts of the clauses that were named, or of which a check ran."""
+    """Return the verdicts of the clauses that were named, or of which a check was."""
     named = set(ids)
-    return [v for v in verdicts if v.record.id in named or not results.keys().isdisjoint(v.checks)]
+    letters = tuple(f"{id}-" for id in named)
+    return [
+        v
+        for v in verdicts
+        if v.record.id in named
+        or any(check in named or check.startswith(letters) for check in v.checks)
+    ]
 
 
 def dangling(spec: Spec, bindings: Mapping[str, Binding], checks: Mapping[str, Check]) -> list[str]:

@@ -39,7 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     tolerances.add_argument(
         "--seeds", type=int, default=3, metavar="K", help="measure with seeds 0 to K-1 (default: 3)"
     )
-    matrix = commands.add_parser("matrix", help="the verdict of every clause in both backends")
+    matrix = commands.add_parser("matrix", help="the verdict of every clause in every backend")
+    _add_choice(matrix)
     matrix.add_argument("--fast", action="store_true", help="only what needs no framework")
     explaining = commands.add_parser("explain", help="what is known of one clause or row")
     explaining.add_argument("clause", metavar="ID")
@@ -115,7 +116,7 @@ def _matrix(arguments: argparse.Namespace) -> int:
     from parity.matrix import matrix_lines
     from parity.terminal import Terminal
 
-    report = run_gate(fast=arguments.fast)
+    report = run_gate(arguments.id, arguments.backend, fast=arguments.fast)
     Terminal(0).say("\n".join(matrix_lines(report.clauses, list(report.backends))))
     return report.exit_code
 

@@ -21,6 +21,9 @@ from parity.matrix import checks_for
 from parity.spec.parse import load_specification
 from parity.standing import judge_ledgers, judge_specification
 
+#: Names ``report.schema.json``; the number grows when readers of a report have to change.
+SCHEMA_ID = "ptychopinn-parity-report-1"
+
 _NOT_SELECTED = "not selected"
 
 Progress = Callable[[CheckResult], None]
@@ -64,8 +67,9 @@ class GateReport:
         return 0 if summary["pass"] else 2
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain values."""
+        """Return the report as plain values, as ``parity/report.schema.json`` describes them."""
         return {
+            "schema": SCHEMA_ID,
             "summary": {**self.summary, "exit_code": self.exit_code, "seconds": self.seconds},
             "backends": self.backends,
             "checks": [_plain(result) for result in self.checks],
@@ -298,6 +302,6 @@ def run_gate(
             for result in standing:
                 progress(result)
     else:
-        report.clauses = chosen_records(report.clauses, ids, results)
+        report.clauses = chosen_records(report.clauses, ids)
     report.seconds = time.perf_counter() - start
     return report

@@ -103,11 +103,16 @@ def work(name: str) -> dict[str, object]:
 
 def main() -> int:
     """Block every framework but the named backend's, work, and print the outcome."""
+    from parity.backends import NotOffered
+
     name = sys.argv[1]
     others = [modules for key, modules in FRAMEWORKS.items() if key != name]
     absence = Absence(frozenset().union(*others))
     sys.meta_path[:] = [FilteredFinder(finder, absence) for finder in sys.meta_path]
-    outcome = work(name)
+    try:
+        outcome = work(name)
+    except NotOffered as reason:
+        outcome = {"not offered": str(reason)}
     loaded = sorted(absence.names & set(sys.modules))
     attempts = sorted(set(absence.attempts))
     sys.stdout.write("\n" + json.dumps({**outcome, "attempts": attempts, "loaded": loaded}) + "\n")

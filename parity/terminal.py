@@ -16,6 +16,7 @@ from parity.gate import GateReport
 from parity.ledger import Tolerance
 from parity.ledger.bindings import stub
 from parity.ledger.tolerances import SLACK_LIMIT
+from parity.standing import LEDGER_ID, SPEC_ID
 
 _STYLES = {"pass": "green", "fail": "bold red", "deviates": "yellow", "not-run": "yellow"}
 #: Columns that are always there; third backends come after them.
@@ -65,7 +66,8 @@ class Terminal:
             self._said.add(reason)
         if result.error:
             self._console.print(Text(result.error, "red"))
-        self._show_findings(result)
+        if result.id not in (LEDGER_ID, SPEC_ID):
+            self._show_findings(result)
 
     def _head(self, result: CheckResult) -> None:
         """Write the names of the columns; again where a further backend appears."""

@@ -26,8 +26,11 @@ class TrainedRun:
     trained: Any
 
 
-class NotOffered(Exception):
-    """Raised by a backend for what it does not do; its verdict becomes ``not-run``."""
+class NotOffered(BaseException):
+    """Raised by a backend for what it does not do; its verdict becomes ``not-run``.
+
+    No ``Exception``, so that it passes through checks that look at whatever a backend raises.
+    """
 
 
 class Backend(Protocol):

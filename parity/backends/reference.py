@@ -55,9 +55,12 @@ class ReferenceBackend:
         bad_pixels: NDArray[Any] | None = None,
     ) -> dict[str, float]:
         """Return the loss terms of given predictions."""
-        return oracle.evaluate_losses(
+        terms = oracle.evaluate_losses(
             config, intensity_scale, x, amplitude, intensity, patches, labels, bad_pixels
         )
+        if labels is None and np.isnan(terms["loss"]):
+            raise ValueError("this loss needs labels, and there are none: give the data an objectGuess")
+        return terms
 
     def loss_gradients(self, *given: Any, **named: Any) -> Arrays:
         """Raise :class:`NotOffered`: the reference differentiates along single directions."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from parity.backends import Backend
+from parity.callchain.scenario import package_of
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.checks.scenes import bundle_bytes
@@ -29,9 +30,7 @@ def payload(run: Recorder) -> None:
     """Keras with ``safe_mode=True``, torch with ``weights_only=True``; versions as required."""
     readers = {"tensorflow": _keras_payload, "pytorch": _torch_payload}
     for subject, backend in run.backends.items():
-        if subject not in readers:
-            run.fail(subject, "how its native payload is read is not known here")
-            continue
+        package_of(subject)
         trained = twenty_steps(run, backend)
         for role, weights in readers[subject](run, _natives(run, backend)).items():
             expected = dict(trained.weights)

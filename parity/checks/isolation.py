@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
-from parity.backends import Backend
+from parity.backends import Backend, NotOffered
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 
@@ -35,6 +35,8 @@ def _finish(process: subprocess.Popen[str]) -> dict[str, Any]:
     if process.returncode != 0:
         raise RuntimeError(f"exit code {process.returncode}: {errors.strip()[-400:]}")
     outcome: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    if "not offered" in outcome:
+        raise NotOffered(outcome["not offered"])
     return outcome
 
 

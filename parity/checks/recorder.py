@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from parity.backends import Backend, NotOffered
+from parity.backends import Backend
 from parity.compare import Comparison, Figure, compare_named
 from parity.ledger import Tolerance
 
@@ -78,8 +78,6 @@ class Recorder:
         for name, backend in self.backends.items():
             try:
                 results[name] = measure(backend)
-            except NotOffered:
-                raise
             except Exception as error:
                 self.fail(name, f"raised {_summary(error)}", case)
         return results

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -140,7 +141,7 @@ def _duplicates(clauses: Sequence[Clause], rows: Sequence[Row]) -> Iterator[Find
     for record in records:
         if record.id in seen:
             first = seen[record.id]
-            yield Finding(record.place, f"id {record.id} is also at {first.file}:{first.line}")
+            yield Finding(record.place, f"id {record.id} is also at {first.path}")
         seen.setdefault(record.id, record.place)
 
 
@@ -187,4 +188,10 @@ def load_specification(folder: Path | None = None) -> Spec:
     files = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
     if not files:
         raise FileNotFoundError(f"no specification (*.md) in {folder}")
-    return parse_texts({path.name: path.read_text(encoding="utf-8") for path in files})
+    return _parsed(tuple((path.name, path.read_text(encoding="utf-8")) for path in files))
+
+
+@lru_cache(maxsize=4)
+def _parsed(texts: tuple[tuple[str, str], ...]) -> Spec:
+    # Checks read the same text again and again; records are immutable.
+    return parse_texts(dict(texts))

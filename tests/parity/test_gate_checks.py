@@ -6,11 +6,15 @@ import pytest
 
 from parity import process
 from parity.checks.registry import registered_checks
+from parity.clauses import clauses_by_check
 from parity.gate import run_gate
+from parity.ledger.bindings import load_bindings
+from parity.spec.parse import load_specification
 
 process.pin()
 
 _IDS = list(registered_checks())
+_CLAUSES = clauses_by_check(load_specification(), load_bindings())
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(1800), pytest.mark.xdist_group("parity")]
 
@@ -39,19 +43,25 @@ def _outcome(result):
         pytest.skip("; ".join(sorted(missing)))
 
 
+@pytest.fixture
+def properties(request):
+    """Collect properties of the test's JUnit case; record_property knows one family only."""
+    return request.node.user_properties
+
+
 @pytest.mark.parametrize("check_id", _IDS)
-def test_check(check_id, results, record_property):
-    record_property("parity", check_id)
-    for name, verdict in results[check_id].verdicts.items():
-        record_property(name, verdict.status)
+def test_check(check_id, results, properties):
+    properties.append(("parity", check_id))
+    properties += [("clause", clause) for clause in _CLAUSES.get(check_id, ())]
+    properties += [(name, v.status) for name, v in results[check_id].verdicts.items()]
     _outcome(results[check_id])
 
 
-def test_the_run_as_a_whole(results, record_property):
+def test_the_run_as_a_whole(results, properties):
     """The ledgers and the specification are judged on a complete run only."""
     whole = [result for id, result in results.items() if id not in _IDS]
     if not whole:
         pytest.skip("only some of the checks were selected, or a framework is absent")
     for result in whole:
-        record_property("parity", result.id)
+        properties.append(("parity", result.id))
         _outcome(result)

@@ -76,7 +76,9 @@ def test_a_file_without_a_version_is_a_finding() -> None:
 def test_ids_are_unique_across_files() -> None:
     clause = "- **[1.2-1]** It MUST end.\n"
     spec = parse_texts({"a.md": HEAD + clause, "b.md": HEAD + clause})
-    assert [str(finding) for finding in spec.findings] == ["b.md:9: id 1.2-1 is also at a.md:9"]
+    assert [str(finding) for finding in spec.findings] == [
+        "specs/b.md:9: id 1.2-1 is also at specs/a.md:9"
+    ]
 
 
 def test_layout_does_not_change_a_hash_and_words_do() -> None:
