@@ -6,23 +6,26 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ptycho.cli.arguments import Section, make_parser, merge
 from ptycho.cli.console import run_command, say
 from ptycho.simulation.settings import ScanSettings
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ptycho.raw_data import RawData
 
 __all__ = ["main"]
 
 
 @dataclass
-class OutputOptions:
-    """Where ``ptycho_simulate`` writes."""
+class FileOptions:
+    """What ``ptycho_simulate`` reads, and where it writes."""
 
     output: Path | None = None
+    probe_from: Path | None = None
     preview: Path | None = None
     overwrite: bool = False
 
@@ -31,9 +34,10 @@ SECTIONS = (
     Section(
         "files",
         "files",
-        OutputOptions,
+        FileOptions,
         help={
             "output": "scan to write (NPZ; required)",
+            "probe_from": "scan whose probe lights the object; it decides N, --probe is ignored",
             "preview": "picture of the scan to write too (PNG)",
             "overwrite": "replace files that exist",
         },
@@ -70,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
 
-def output_files(options: OutputOptions) -> tuple[Path, Path | None]:
+def output_files(options: FileOptions) -> tuple[Path, Path | None]:
     """Return the paths to write; raises ``ValueError`` or ``FileExistsError``."""
     if options.output is None:
         raise ValueError("--output is required (on the command line or in --config)")
@@ -92,15 +96,29 @@ def output_files(options: OutputOptions) -> tuple[Path, Path | None]:
     return scan, preview
 
 
+def measured_probe(path: Path) -> NDArray[Any]:
+    """Return the probe of a scan file; ``ValueError`` if it has none."""
+    from ptycho.raw_data import RawData
+
+    probe = RawData.from_file(path).probeGuess
+    if probe is None:
+        raise ValueError(f"--probe_from: {path} has no probe")
+    return probe
+
+
 def simulate_scan_file(namespace: argparse.Namespace) -> None:
     """Carry out the parsed command."""
     values = merge(namespace, SECTIONS)
-    settings = ScanSettings(**values["scan"])
-    scan, preview = output_files(OutputOptions(**values["files"]))
+    files, fields = FileOptions(**values["files"]), values["scan"]
+    scan, preview = output_files(files)
+    probe = None if files.probe_from is None else measured_probe(files.probe_from)
+    if probe is not None:
+        fields["N"] = int(probe.shape[-1])
+    settings = ScanSettings(**fields)
 
     from ptycho.simulation.simulate import simulate
 
-    raw = simulate(settings)
+    raw = simulate(settings, probe)
     picture = None
     if preview is not None:
         from ptycho.simulation.preview import preview_png

@@ -99,8 +99,12 @@ def simulate_scan(
     )
 
 
-def simulate(settings: ScanSettings) -> RawData:
-    """Return the scan that ``settings`` describe; the same settings give the same bytes."""
+def simulate(settings: ScanSettings, probe: NDArray[Any] | None = None) -> RawData:
+    """Return the scan that ``settings`` describe; the same settings give the same bytes.
+
+    ``probe`` (N, N) or (modes, N, N), complex, lights the object instead of the probe that the
+    settings name; ``ValueError`` unless its side is ``settings.N``.
+    """
     streams = np.random.SeedSequence(settings.seed).spawn(3)
     of_object, of_scan, of_photons = (np.random.default_rng(stream) for stream in streams)
     positions = make_scan(
@@ -113,9 +117,17 @@ def simulate(settings: ScanSettings) -> RawData:
         absorption=settings.absorption,
         phase_shift=settings.phase_shift,
     )
-    probe = make_probe(settings.probe, settings.N)
-    if settings.modes > 1:
-        probe = incoherent_modes(probe, settings.modes)
+    if probe is None:
+        probe = make_probe(settings.probe, settings.N)
+        if settings.modes > 1:
+            probe = incoherent_modes(probe, settings.modes)
+        described = settings.as_dict()
+    else:
+        if probe_modes(probe).shape[-1] != settings.N:
+            raise ValueError(
+                f"the probe has {probe.shape[-1]} x {probe.shape[-1]} pixels and N is {settings.N}"
+            )
+        described = {**settings.as_dict(), "probe": "given", "modes": len(probe_modes(probe))}
     return simulate_scan(
         obj,
         probe,
@@ -123,7 +135,7 @@ def simulate(settings: ScanSettings) -> RawData:
         settings.nphotons,
         of_photons,
         counts=settings.counts,
-        metadata={"simulation": settings.as_dict(), "seed": settings.seed},
+        metadata={"simulation": described, "seed": settings.seed},
     )
 
 

@@ -112,3 +112,29 @@ def test_help_loads_no_numpy(module: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--output" in done.stdout
+
+
+def test_the_probe_of_another_scan_lights_the_object(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "measured.npz"
+    assert simulate.main(["--output", str(source), *SMALL, "--modes", "2", "--seed", "3"]) == 0
+    flags = ["--probe-from", str(source), "--n-positions", "4", "--nphotons", "1e5"]
+    assert simulate.main(["--output", str(scan), *flags]) == 0
+    given, used = RawData.from_file(source).probeGuess, RawData.from_file(scan)
+    assert used.probeGuess is not None
+    assert used.probeGuess.shape == (2, 32, 32)
+    ratio = used.probeGuess / given
+    np.testing.assert_allclose(ratio, ratio[0, 16, 16], rtol=1e-4)
+    assert used.metadata is not None
+    assert used.metadata["simulation"]["probe"] == "given"
+    assert "2 modes" in capsys.readouterr().out
+
+
+def test_a_probe_that_cannot_be_read_is_refused(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--output", str(scan), "--probe_from", str(tmp_path / "none.npz")]
+    assert simulate.main(arguments) == 2
+    assert "none.npz" in capsys.readouterr().err
+    assert not scan.exists()
