@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import tempfile
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 
 from ptycho.config.config import ModelConfig
 from ptycho.core.bundle import Bundle, read_bundle, write_bundle
+from ptycho.core.resume import archived_training
 from ptycho.core.training_plan import TrainedModel
 from ptycho.core.weights import Weights
 from ptycho.core.workflow import check_predict_inputs
 from ptycho.tensorflow_import import require_tensorflow
 
-__all__ = ["ObjectPredictor", "TrainedModel", "last_trained", "load", "remember", "save"]
+__all__ = ["ObjectPredictor", "TrainedModel", "convert", "last_trained", "load", "remember", "save"]
 
 
 class _Holder:
@@ -61,7 +63,29 @@ def save(path: str | Path, trained: TrainedModel | None = None) -> Path:
         params=trained.params,
         state=trained.state,
     )
-    models = trained.native
+    return _write(path, bundle, trained.native)
+
+
+def convert(path: str | Path, bundle: Bundle) -> Path:
+    """Save a model that was read, of either backend, with this backend's own files.
+
+    ``path`` is that of :func:`save`. Weights, scales, configuration and the state of the training
+    stay as they are.
+    """
+    require_tensorflow()
+    from ptycho.model import build_models
+
+    trained_as = archived_training(bundle)
+    models = build_models(
+        bundle.config,
+        bundle.weights,
+        probe_trainable=trained_as.probe_trainable,
+        intensity_scale_trainable=trained_as.intensity_scale_trainable,
+    )
+    return _write(path, dataclasses.replace(bundle, backend="tensorflow"), models)
+
+
+def _write(path: str | Path, bundle: Bundle, models: Any) -> Path:
     native = {
         "autoencoder/model.keras": keras_bytes(models.autoencoder),
         "diffraction_to_obj/model.keras": keras_bytes(models.diffraction_to_obj),
@@ -107,7 +131,7 @@ def load(path: str | Path) -> tuple[ObjectPredictor, Bundle]:
     alone.
     """
     require_tensorflow()
-    bundle = read_bundle(path)
+    bundle = read_bundle(path, reader="tensorflow")
     return ObjectPredictor.of(bundle), bundle
 
 

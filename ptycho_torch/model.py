@@ -278,9 +278,10 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
     ``model`` and ``training`` are the fields of :class:`ModelConfig` and
     :class:`TrainingConfig` as plain dictionaries, so that checkpoints load with
     ``weights_only``. ``modes`` is the number of probe modes, ``intensity_scale`` s0, and
-    ``canvas_side`` the side that holds every group of the training data. With ``role``
-    "diffraction_to_obj" the module has no probe and only predicts. ``pixel_weights`` (N, N), the
-    ``ptycho.core.patterns.pixel_weights`` of the training data, are set for training only.
+    ``canvas_side`` the side that holds every group of the training data (0: that of each batch).
+    With ``role`` "diffraction_to_obj" the module has no probe and only predicts.
+    ``pixel_weights`` (N, N), the ``ptycho.core.patterns.pixel_weights`` of the training data, are
+    set for training only.
     """
 
     loss_name = "loss"
@@ -312,8 +313,11 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
         self.model.log_scale.requires_grad_(self.training_config.intensity_scale_trainable)
 
     def forward(self, x: Tensor, relative: Tensor, side: int | None = None) -> Any:
-        """Return what the model returns; ``side`` defaults to the training data's canvas."""
-        return self.model(x, relative, side or self.canvas_side)
+        """Return what the model returns; ``side`` defaults to ``canvas_side``."""
+        side = side or self.canvas_side
+        if not side:
+            side = merge_canvas_side(self.model.config.N, float(relative.abs().max()))
+        return self.model(x, relative, side)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the batch's loss; logs ``loss``, ``nll``, ``mae`` (and ``realspace``)."""

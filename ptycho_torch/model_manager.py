@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from ptycho.config.config import ModelConfig
 from ptycho.core.bundle import Bundle, read_bundle, write_bundle
 from ptycho.core.geometry import merge_canvas_side
+from ptycho.core.resume import archived_training
 from ptycho.core.training_plan import TrainedModel
 from ptycho.core.weights import Weights
 from ptycho.core.workflow import check_predict_inputs
 from ptycho_torch.torch_import import require_torch
 
-__all__ = ["ObjectPredictor", "TrainedModel", "last_trained", "load", "remember", "save"]
+__all__ = ["ObjectPredictor", "TrainedModel", "convert", "last_trained", "load", "remember", "save"]
 
 
 class _Holder:
@@ -59,8 +61,31 @@ def save(path: str | Path, trained: TrainedModel | None = None) -> Path:
         params=trained.params,
         state=trained.state,
     )
+    return _write(path, bundle, trained.native)
+
+
+def convert(path: str | Path, bundle: Bundle) -> Path:
+    """Save a model that was read, of either backend, with this backend's own files.
+
+    ``path`` is that of :func:`save`. Weights, scales, configuration and the state of the training
+    stay as they are.
+    """
+    require_torch()
+    from ptycho_torch.model import PtychoPINN_Lightning, plain_fields, set_canonical_weights
+
+    module = PtychoPINN_Lightning(
+        model=plain_fields(bundle.config),
+        training=plain_fields(archived_training(bundle)),
+        modes=bundle.weights["probe"].shape[0],
+        intensity_scale=bundle.intensity_scale,
+    )
+    set_canonical_weights(module.model, bundle.weights)
+    return _write(path, dataclasses.replace(bundle, backend="pytorch"), module)
+
+
+def _write(path: str | Path, bundle: Bundle, module: Any) -> Path:
     native = {
-        f"{role}/model.ckpt": checkpoint_bytes(trained.native, role)
+        f"{role}/model.ckpt": checkpoint_bytes(module, role)
         for role in ("autoencoder", "diffraction_to_obj")
     }
     return write_bundle(path, bundle, native)
@@ -87,7 +112,8 @@ def checkpoint_bytes(module: Any, role: str) -> bytes:
         "pytorch-lightning_version": pl.__version__,
         "state_dict": state,
         "hparams_name": "kwargs",
-        "hyper_parameters": {**module.hparams, "role": role},
+        # The canvas belongs to the data, not to the model.
+        "hyper_parameters": {**module.hparams, "role": role, "canvas_side": 0},
     }
     # A buffer, not a file: the bytes would depend on the file's name.
     buffer = io.BytesIO()
@@ -103,7 +129,7 @@ def load(path: str | Path) -> tuple[ObjectPredictor, Bundle]:
     alone.
     """
     require_torch()
-    bundle = read_bundle(path)
+    bundle = read_bundle(path, reader="pytorch")
     return ObjectPredictor.of(bundle), bundle
 
 

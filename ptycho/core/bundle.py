@@ -43,6 +43,7 @@ from ptycho.core.archive import (
     read_unpacked,
     write_archive,
 )
+from ptycho.core.native_payload import PAYLOADS, inspect_payload
 from ptycho.core.training_state import TrainingState, dump_state, load_state
 from ptycho.core.weights import Weights, check_weights
 from ptycho.core.weights_file import FORMAT_VERSION, WeightsFile, dump_weights, load_weights
@@ -189,8 +190,10 @@ def _version() -> str:
 # --------------------------------------------------------------------------- reading
 
 
-def read_bundle(path: str | Path) -> Bundle:
+def read_bundle(path: str | Path, reader: str | None = None) -> Bundle:
     """Read a saved model of either backend; no code from the file runs.
+
+    ``reader`` is the backend that asks, named in errors beside the one that wrote the file.
 
     ``path`` is the directory holding ``wts.h5.zip``, the archive under any name, or a directory
     with an unpacked archive (``manifest.dill`` at its root) or one ``wts.h5.zip`` further down.
@@ -199,14 +202,27 @@ def read_bundle(path: str | Path) -> Bundle:
     saying what is wrong, where, and what to do.
     """
     place = find_bundle(path)
-    if place.is_dir():
-        members = read_unpacked(place, _MANIFESTS)
-        manifest = _read_manifest(members, place)
-        members.update(read_unpacked(place, manifest["checksums"]))
-    else:
-        members = read_archive(place)
-        manifest = _read_manifest(members, place)
+    unpacked = place.is_dir()
+    members = read_unpacked(place, _MANIFESTS) if unpacked else read_archive(place)
+    manifest = _read_manifest(members, place)
+    try:
+        if unpacked:
+            members.update(read_unpacked(place, manifest["checksums"]))
+        return _read_members(members, manifest, place)
+    except ArchiveError as error:
+        if reader is None:
+            raise
+        raise type(error)(
+            f"{error} (written by backend {manifest['backend']!r}, read by {reader!r})"
+        ) from error
+
+
+def _read_members(members: Mapping[str, bytes], manifest: dict[str, Any], place: Path) -> Bundle:
     _check_members(members, manifest["checksums"], place)
+    for name, data in members.items():
+        file = name.rpartition("/")[2]
+        if file in PAYLOADS:
+            inspect_payload(file, data, f"{place}: {name}")
     params = _read_params(members, place)
     config = _read_config(params, place)
     content = _read_weights(members, config, manifest["backend"], place)

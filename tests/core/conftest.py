@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -24,7 +25,51 @@ from ptycho.core.weights import Weights, initial_weights
 CONFIG = ModelConfig(
     N=32, n_filters_scale=1, gridsize=2, amp_activation="swish", probe_scale=3.5, probe_mask=True
 )
-NATIVE = {"autoencoder/model.keras": b"native A", "diffraction_to_obj/model.keras": b"native B"}
+
+
+def stored(members: dict[str, bytes]) -> bytes:
+    """Return a zip file whose members are not compressed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, data in members.items():
+            file.writestr(zipfile.ZipInfo(name), data)
+    return buffer.getvalue()
+
+
+def keras_payload(*layers: object, edit: Callable[[h5py.File], None] | None = None) -> bytes:
+    """Return a small ``model.keras`` with these layers in its configuration."""
+    inner = {"module": "keras.layers", "class_name": "InputLayer", "registered_name": None}
+    config = {
+        "module": "keras.src.models.functional",
+        "class_name": "Functional",
+        "registered_name": "Functional",
+        "config": {"layers": [inner, *layers]},
+    }
+    weights = io.BytesIO()
+    with h5py.File(weights, "w", libver=("earliest", "v110")) as file:
+        file["layers/conv2d/vars/0"] = np.zeros((2, 3), np.float32)
+        if edit is not None:
+            edit(file)
+    return stored(
+        {
+            "config.json": json.dumps(config).encode(),
+            "metadata.json": b'{"keras_version": "3.15.1"}',
+            "model.weights.h5": weights.getvalue(),
+        }
+    )
+
+
+def checkpoint_payload(pickled: bytes | None = None, **members: bytes) -> bytes:
+    """Return a small ``model.ckpt``; ``pickled`` is its ``data.pkl``."""
+    plain = pickle.dumps({"epoch": 0, "state_dict": {}}, protocol=2)
+    content = {"archive/data.pkl": plain if pickled is None else pickled, "archive/version": b"3"}
+    return stored({**content, **members})
+
+
+NATIVE = {
+    "autoencoder/model.keras": keras_payload(),
+    "diffraction_to_obj/model.keras": keras_payload(),
+}
 
 
 def _probe(N: int, seed: int) -> np.ndarray:
@@ -107,6 +152,9 @@ class Corpus:
     assert_same = staticmethod(assert_same)
     files_below = staticmethod(files_below)
     native = NATIVE
+    stored = staticmethod(stored)
+    keras_payload = staticmethod(keras_payload)
+    checkpoint_payload = staticmethod(checkpoint_payload)
     config = CONFIG
 
     def unpack(self, directory: Path) -> None:
@@ -170,3 +218,9 @@ def corpus(tmp_path: Path, _sound_archive: bytes, _sound_members: dict[str, byte
 def make_bundle() -> Callable[..., Bundle]:
     """Return the function that makes a bundle of the smallest network."""
     return make
+
+
+@pytest.fixture(scope="session")
+def native() -> dict[str, bytes]:
+    """Return native payloads that are as good as those of TensorFlow."""
+    return dict(NATIVE)

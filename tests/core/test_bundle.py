@@ -23,7 +23,6 @@ from ptycho.core import bundle as bundle_module
 from ptycho.core.archive import ArchiveError, ArchiveTooLarge, UnsafeMember, read_archive
 from ptycho.core.bundle import find_bundle, read_bundle, write_bundle
 
-NATIVE = {"autoencoder/model.keras": b"native A", "diffraction_to_obj/model.keras": b"native B"}
 KERNEL = "encoder/block1/conv1/kernel"
 
 
@@ -33,14 +32,14 @@ KERNEL = "encoder/block1/conv1/kernel"
 @pytest.mark.parametrize("backend", ["tensorflow", "pytorch"])
 def test_round_trip(corpus, tmp_path, backend):
     written = corpus.make(backend)
-    path = write_bundle(tmp_path, written, {"autoencoder/model.ckpt": b"x"})
+    path = write_bundle(tmp_path, written, {})
     assert path == tmp_path / "wts.h5.zip"
     corpus.assert_same(read_bundle(path), written)
     assert corpus.files_below(tmp_path) == ["wts.h5.zip"]
 
 
-def test_params_come_back_in_plain_types(tmp_path, make_bundle):
-    params = read_bundle(write_bundle(tmp_path, make_bundle(), NATIVE)).params
+def test_params_come_back_in_plain_types(tmp_path, make_bundle, native):
+    params = read_bundle(write_bundle(tmp_path, make_bundle(), native)).params
     assert params["nphotons"] == 1e6
     assert type(params["nphotons"]) is float
     assert params["output_prefix"] == "runs/first"
@@ -50,9 +49,9 @@ def test_params_come_back_in_plain_types(tmp_path, make_bundle):
     assert "probe" not in params
 
 
-def test_the_bundles_own_fields_win_over_the_snapshot(tmp_path, corpus):
+def test_the_bundles_own_fields_win_over_the_snapshot(tmp_path, corpus, native):
     stale = {"N": 128, "gridsize": 1, "probe.mask": False, "intensity_scale": 1.0, "nepochs": 7}
-    read = read_bundle(write_bundle(tmp_path, corpus.make(params=stale), NATIVE))
+    read = read_bundle(write_bundle(tmp_path, corpus.make(params=stale), native))
     assert read.config == corpus.config
     assert read.params["N"] == 32
     assert read.params["gridsize"] == 2
@@ -61,17 +60,17 @@ def test_the_bundles_own_fields_win_over_the_snapshot(tmp_path, corpus):
     assert read.params["nepochs"] == 7
 
 
-def test_model_params_leave_out_the_run_that_trained_it(tmp_path, make_bundle):
-    model = read_bundle(write_bundle(tmp_path, make_bundle(), NATIVE)).model_params()
+def test_model_params_leave_out_the_run_that_trained_it(tmp_path, make_bundle, native):
+    model = read_bundle(write_bundle(tmp_path, make_bundle(), native)).model_params()
     assert model["N"] == 32
     assert model["object.big"] is True
     assert model["intensity_scale"] == 123.0
     assert not {"output_prefix", "nphotons", "label", "probe"} & set(model)
 
 
-def test_saving_what_was_read_gives_the_same_bytes(tmp_path, make_bundle):
-    first = write_bundle(tmp_path / "a", make_bundle(), NATIVE)
-    second = write_bundle(tmp_path / "b", read_bundle(first), NATIVE)
+def test_saving_what_was_read_gives_the_same_bytes(tmp_path, make_bundle, native):
+    first = write_bundle(tmp_path / "a", make_bundle(), native)
+    second = write_bundle(tmp_path / "b", read_bundle(first), native)
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -115,11 +114,11 @@ def test_members(corpus):
         for name in ("model.keras", "model.h5", "params.dill", "params.json", "custom_objects.dill")
     }
     assert set(corpus.members) == expected
-    assert corpus.members["autoencoder/model.keras"] == b"native A"
+    assert corpus.members["autoencoder/model.keras"] == corpus.native["autoencoder/model.keras"]
 
 
 def test_pytorch_has_no_custom_objects(tmp_path, make_bundle):
-    path = write_bundle(tmp_path, make_bundle("pytorch"), {"autoencoder/model.ckpt": b"x"})
+    path = write_bundle(tmp_path, make_bundle("pytorch"), {})
     assert not any("custom_objects" in name for name in read_archive(path))
 
 
@@ -180,7 +179,7 @@ def test_equal_input_gives_equal_bytes_in_two_processes(tmp_path):
     assert (tmp_path / "1/wts.h5.zip").read_bytes() == (tmp_path / "2/wts.h5.zip").read_bytes()
 
 
-def test_order_of_weights_and_params_does_not_matter(tmp_path, make_bundle):
+def test_order_of_weights_and_params_does_not_matter(tmp_path, make_bundle, native):
     first = make_bundle()
     second = replace(
         first,
@@ -188,26 +187,26 @@ def test_order_of_weights_and_params_does_not_matter(tmp_path, make_bundle):
         params=dict(reversed(first.params.items())),
     )
     assert (
-        write_bundle(tmp_path / "a", first, NATIVE).read_bytes()
-        == write_bundle(tmp_path / "b", second, NATIVE).read_bytes()
+        write_bundle(tmp_path / "a", first, native).read_bytes()
+        == write_bundle(tmp_path / "b", second, native).read_bytes()
     )
 
 
-def test_other_weights_give_other_bytes(tmp_path, make_bundle):
+def test_other_weights_give_other_bytes(tmp_path, make_bundle, native):
     first, second = make_bundle(), make_bundle()
     second.weights[KERNEL][0, 0, 0, 0] += 1e-3
     assert (
-        write_bundle(tmp_path / "a", first, NATIVE).read_bytes()
-        != write_bundle(tmp_path / "b", second, NATIVE).read_bytes()
+        write_bundle(tmp_path / "a", first, native).read_bytes()
+        != write_bundle(tmp_path / "b", second, native).read_bytes()
     )
 
 
-def test_a_release_without_metadata_can_save(tmp_path, monkeypatch, make_bundle):
+def test_a_release_without_metadata_can_save(tmp_path, monkeypatch, make_bundle, native):
     def absent(_name):
         raise bundle_module.importlib.metadata.PackageNotFoundError
 
     monkeypatch.setattr(bundle_module.importlib.metadata, "version", absent)
-    path = write_bundle(tmp_path, make_bundle(), NATIVE)
+    path = write_bundle(tmp_path, make_bundle(), native)
     assert pickle.loads(read_archive(path)["manifest.dill"])["created_by"] == "ptychopinn unknown"
 
 
@@ -231,10 +230,10 @@ def test_a_release_without_metadata_can_save(tmp_path, monkeypatch, make_bundle)
         ({"params": {"a": "x" * 300_000}}, "params takes .* bytes; the limit is"),
     ],
 )
-def test_what_cannot_be_saved_leaves_the_old_archive(tmp_path, corpus, changes, text):
-    before = write_bundle(tmp_path, corpus.make(), NATIVE).read_bytes()
+def test_what_cannot_be_saved_leaves_the_old_archive(tmp_path, corpus, changes, text, native):
+    before = write_bundle(tmp_path, corpus.make(), native).read_bytes()
     with pytest.raises(ValueError, match=text):
-        write_bundle(tmp_path, replace(corpus.make(), **changes), NATIVE)
+        write_bundle(tmp_path, replace(corpus.make(), **changes), native)
     assert (tmp_path / "wts.h5.zip").read_bytes() == before
     assert corpus.files_below(tmp_path) == ["wts.h5.zip"]
 
@@ -249,19 +248,19 @@ def test_what_cannot_be_saved_leaves_the_old_archive(tmp_path, corpus, changes, 
         ("log_scale", np.asarray(np.nan, np.float32), "NaN or infinity: the training diverged"),
     ],
 )
-def test_weights_that_cannot_be_saved(tmp_path, corpus, name, value, text):
+def test_weights_that_cannot_be_saved(tmp_path, corpus, name, value, text, native):
     weights = {**corpus.make().weights, name: value}
     weights = {k: v for k, v in weights.items() if v is not None}
     with pytest.raises(ValueError, match=text):
-        write_bundle(tmp_path / "new", corpus.make(weights=weights), NATIVE)
+        write_bundle(tmp_path / "new", corpus.make(weights=weights), native)
     assert corpus.files_below(tmp_path) == []
 
 
-def test_a_snapshot_that_contains_itself(tmp_path, corpus):
+def test_a_snapshot_that_contains_itself(tmp_path, corpus, native):
     loop: dict[str, object] = {}
     loop["again"] = loop
     with pytest.raises(ValueError, match="deeper than 32 levels"):
-        write_bundle(tmp_path / "new", corpus.make(params=loop), NATIVE)
+        write_bundle(tmp_path / "new", corpus.make(params=loop), native)
     assert corpus.files_below(tmp_path) == []
 
 
@@ -279,10 +278,10 @@ def test_native_files_need_safe_names(tmp_path, make_bundle, name):
         write_bundle(tmp_path, make_bundle(), {name: b""})
 
 
-def test_limits_hold_for_saving(tmp_path, monkeypatch, make_bundle):
+def test_limits_hold_for_saving(tmp_path, monkeypatch, make_bundle, native):
     monkeypatch.setattr("ptycho.core.archive.MAX_TOTAL_BYTES", 1_000_000)
     with pytest.raises(ArchiveTooLarge, match="the limit is 1000000"):
-        write_bundle(tmp_path, make_bundle(), NATIVE)
+        write_bundle(tmp_path, make_bundle(), native)
 
 
 # --------------------------------------------------------------------------- where it is found
