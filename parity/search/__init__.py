@@ -1,0 +1,1 @@
+"""Searches over configurations and inputs (needs hypothesis, of the ``test`` extra)."""

@@ -1,0 +1,85 @@
+"""What is searched over: a configuration, arrays, and stages that each judge can compute."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.compare import Comparison, compare_named
+from ptycho.config.config import ModelConfig, TrainingConfig
+
+__all__ = [
+    "REFERENCE",
+    "Arrays",
+    "Case",
+    "config_from_json",
+    "config_to_json",
+    "groupwise",
+    "worst",
+]
+
+#: The judge that computes in double precision, with code of its own.
+REFERENCE = "float64"
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Case(Protocol):
+    """One example of a search."""
+
+    @property
+    def config(self) -> ModelConfig | TrainingConfig:
+        """The configuration of the model or training."""
+        ...
+
+    @property
+    def arrays(self) -> Arrays:
+        """The inputs by name; with the configuration they are the whole example."""
+        ...
+
+    def stages(self, judge: str) -> Arrays:
+        """Return the results that ``judge`` (a backend, or :data:`REFERENCE`) computes.
+
+        The first axis of each counts groups.
+        """
+        ...
+
+
+def groupwise(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[Comparison]:
+    """Compare group by group, so that a bright group hides nothing of a faint one."""
+    comparisons = compare_named(
+        {name: np.shape(value) for name, value in found.items()},
+        {name: np.shape(value) for name, value in expected.items()},
+    )
+    if any(not comparison.within(0.0) for comparison in comparisons):
+        return comparisons
+    for group in range(len(next(iter(expected.values())))):
+        left, right = ({n: side[n][group] for n in expected} for side in (found, expected))
+        comparisons += compare_named(left, right, same_dtype=False)
+    return comparisons
+
+
+def worst(comparisons: list[Comparison]) -> Comparison:
+    """Return the comparison that is farthest apart; one that cannot be compared is the worst."""
+    return max(comparisons, key=lambda c: np.inf if c.problem else c.scale_relative)
+
+
+def config_to_json(config: ModelConfig | TrainingConfig) -> str:
+    """Return a configuration as JSON; paths become text."""
+    return json.dumps(dataclasses.asdict(config), default=str)
+
+
+def config_from_json(text: str) -> ModelConfig | TrainingConfig:
+    """Return the configuration that :func:`config_to_json` wrote."""
+    fields: dict[str, Any] = json.loads(text)
+    if "model" not in fields:
+        return ModelConfig(**fields)
+    for name in ("output_dir", "train_data_file", "test_data_file"):
+        fields[name] = None if fields[name] is None else Path(fields[name])
+    return TrainingConfig(**{**fields, "model": ModelConfig(**fields["model"])})

@@ -1,0 +1,81 @@
+"""Inputs of the whole network: random weights, patterns from dark to bright, groups."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from parity.backends import oracle
+from parity.callchain.scenario import PACKAGES
+from parity.checks.samples import describe, sample
+from parity.search.cases import REFERENCE, Arrays
+from parity.search.space import model_configs
+from ptycho.config.config import ModelConfig
+from ptycho.core.weights import Weights
+
+__all__ = ["NetworkCase", "network_cases"]
+
+#: Brightness of patterns in units of the scan's mean. Brighter ones saturate the phase head, where
+#: a rounding error of the last convolution is a large part of a turn in any single precision.
+_BRIGHTEST = 3.0
+
+
+@dataclass(frozen=True)
+class NetworkCase:
+    """Scaled patterns ``x`` (B, N, N, C) with ``weights`` and ``offsets`` (B, 1, 2, C)."""
+
+    config: ModelConfig
+    weights: Weights
+    x: NDArray[np.float32]
+    offsets: NDArray[np.float32]
+
+    @property
+    def arrays(self) -> Arrays:
+        """The inputs by name."""
+        named = {f"weights/{name}": value for name, value in self.weights.items()}
+        return {"x": self.x, "offsets": self.offsets, **named}
+
+    @classmethod
+    def of_arrays(cls, config: ModelConfig, arrays: Arrays) -> NetworkCase:
+        """Return the case of these inputs."""
+        weights = {n.removeprefix("weights/"): v for n, v in arrays.items() if "weights/" in n}
+        return cls(config, weights, arrays["x"], arrays["offsets"])
+
+    def stages(self, judge: str) -> Arrays:
+        """Return ``patches``, ``object``, ``extracted``, ``amplitude`` and ``intensity``."""
+        given: tuple[Any, ...] = (self.config, self.weights, self.x, self.offsets)
+        if judge == REFERENCE:
+            return oracle.evaluate(*given)
+        stages: Arrays = importlib.import_module(f"{PACKAGES[judge]}.model").evaluate(*given)
+        return stages
+
+    def __repr__(self) -> str:
+        modes = len(self.weights["probe"])
+        return f"NetworkCase({describe(self.config)}, {len(self.x)} groups, {modes} modes)"
+
+
+@st.composite
+def network_cases(
+    draw: st.DrawFn, largest_N: int = 64, largest_gridsize: int = 3, widest: int = 1
+) -> NetworkCase:
+    """Return cases of every model that the specification allows, up to a size."""
+    config = draw(
+        model_configs(largest_N=largest_N, largest_gridsize=largest_gridsize, widest=widest)
+    )
+    groups = draw(st.integers(1, 2))
+    given = sample(
+        config,
+        draw(st.integers(0, 2**32 - 1)),
+        batch=groups,
+        modes=draw(st.integers(1, 2)),
+        spread=draw(st.sampled_from([0.0, 4.3, 20.0])),
+    )
+    bright = st.sampled_from([1.0, 0.0]) | st.floats(1e-2, _BRIGHTEST)
+    factors = np.array([draw(bright) for _ in range(groups)], np.float32)
+    x = given.x * factors[:, None, None, None]
+    return NetworkCase(config, given.weights, x, given.offsets)

@@ -1,0 +1,119 @@
+"""One training step of a configuration, by each backend and by the float64 reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from parity.backends import load_backends, oracle
+from parity.backends.protocol import TrainedRun
+from parity.checks.samples import describe, diffraction, generator, probe_modes
+from parity.search.cases import REFERENCE, Arrays
+from parity.search.space import training_configs
+from ptycho.config.config import TrainingConfig
+from ptycho.core.container import PtychoDataContainer
+from ptycho.core.training_plan import TrainingPlan, needs_labels, plan_training
+from ptycho.core.workflow import create_container
+from ptycho.raw_data import RawData
+
+__all__ = ["TrainingCase", "training_cases"]
+
+#: Positions of the scan: enough for a group of gridsize 5.
+_ROWS, _COLUMNS = 4, 7
+_STEP = 4.0
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """A training on a simulated scan: ``counts`` (n, N, N) as they are in the file."""
+
+    config: TrainingConfig
+    counts: NDArray[np.uint16]
+    positions: NDArray[np.float64]
+    probe: NDArray[np.complex64]
+    objects: NDArray[np.complex64]
+
+    @property
+    def arrays(self) -> Arrays:
+        """The inputs by name."""
+        names = ("counts", "positions", "probe", "objects")
+        return {name: getattr(self, name) for name in names}
+
+    @cached_property
+    def container(self) -> PtychoDataContainer:
+        """The groups that the configuration draws from the scan."""
+        x, y = self.positions.T
+        raw = RawData(x, y, None, None, self.counts, self.probe, None, Y=self.objects)
+        return create_container(raw, self.config)
+
+    @cached_property
+    def plan(self) -> TrainingPlan:
+        """Where training starts, and with which groups."""
+        return plan_training(self.container, self.config)
+
+    def loss(self, weights: dict[str, NDArray[np.float32]]) -> float:
+        """Return the reference's loss of the first batch, for these weights."""
+        container, batch = self.container, self.plan.epoch(0)[0]
+        x = container.batch_X(batch) * np.float32(self.plan.intensity_scale)
+        labels = container.batch_labels(batch) if needs_labels(self.config) else None
+        offsets = container.batch_offsets(batch)
+        return oracle.loss(self.config, weights, x, offsets, self.plan.intensity_scale, labels)
+
+    def depends_on(self, name: str) -> bool:
+        """Tell whether the loss of the first batch depends on a weight at all."""
+        start = self.plan.weights[name]
+        rng = generator(0, name)
+        step = 1e-2 * rng.choice([-1.0, 1.0], start.shape) * (np.abs(start).max() or 1.0)
+        moved = [self.loss({**self.plan.weights, name: start + sign * step}) for sign in (-1, 1)]
+        here = self.loss(self.plan.weights)
+        return any(abs(there - here) > 1e-12 * abs(here) for there in moved)
+
+    @property
+    def trainable(self) -> set[str]:
+        """The weights that the configuration lets training change."""
+        fixed = {
+            "probe": not self.config.probe_trainable,
+            "log_scale": not self.config.intensity_scale_trainable,
+        }
+        return {name for name in self.plan.weights if not fixed.get(name, False)}
+
+    def step(self, judge: str) -> TrainedRun:
+        """Return what one training step of a backend leaves."""
+        return load_backends()[judge].train_steps(self.config, self.container, 1)
+
+    def stages(self, judge: str) -> Arrays:
+        """Return the ``loss`` of the first batch, (1,)."""
+        loss = self.loss(self.plan.weights) if judge == REFERENCE else self.step(judge).step_losses
+        return {"loss": np.atleast_1d(np.asarray(loss, np.float64))}
+
+    def __repr__(self) -> str:
+        return f"TrainingCase({describe(self.config)})"
+
+
+@st.composite
+def training_cases(
+    draw: st.DrawFn, largest_N: int = 64, largest_gridsize: int = 3, widest: int = 1
+) -> TrainingCase:
+    """Return trainings of every kind that the specification allows, up to a size."""
+    config = draw(
+        training_configs(largest_N=largest_N, largest_gridsize=largest_gridsize, widest=widest)
+    )
+    return labelled_case(config, draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 2)))
+
+
+def labelled_case(config: TrainingConfig, seed: int, modes: int = 1) -> TrainingCase:
+    """Return the case of a configuration on a scan with labels."""
+    rng, N = generator(seed, "scan"), config.model.N
+    y, x = np.mgrid[:_ROWS, :_COLUMNS] * _STEP
+    positions = np.column_stack([x.ravel(), y.ravel()]) + rng.uniform(-1.5, 1.5, (x.size, 2)) + N
+    amplitude = diffraction(rng, N, (x.size,))
+    objects = rng.uniform(0.3, 0.9, amplitude.shape) * np.exp(
+        1j * rng.normal(0, 0.5, amplitude.shape)
+    )
+    counts = np.minimum(rng.poisson(400 * amplitude**2), 60_000).astype(np.uint16)
+    probe = probe_modes(N, modes)
+    return TrainingCase(config, counts, positions, probe, objects.astype(np.complex64))
