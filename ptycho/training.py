@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 #: Added to a gradient's norm before dividing by it (formula 8).
 _NORM_FLOOR = 1e-6
+#: The largest float32 below 1.
+_LARGEST_BETA = np.nextafter(np.float32(1), np.float32(0))
 
 
 @keras.saving.register_keras_serializable(package="ptycho")
@@ -59,11 +61,10 @@ class Adam(keras.optimizers.Adam):
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Update ``trainable_variables`` by their gradients."""
         step = tf.cast(self.iterations, tf.float64) + 1.0
-        # The fused operation works with float32 betas; the corrections must belong to these.
-        first, second = (
-            1.0 - tf.cast(np.float32(beta), tf.float64) ** step
-            for beta in (self.beta_1, self.beta_2)
-        )
+        # The fused operation works with float32 betas; the corrections must belong to these, and
+        # a beta that rounds to 1 would make them 0.
+        betas = [min(np.float32(beta), _LARGEST_BETA) for beta in (self.beta_1, self.beta_2)]
+        first, second = (1.0 - tf.cast(beta, tf.float64) ** step for beta in betas)
         root = tf.sqrt(second)
         rate = tf.cast(tf.cast(self.learning_rate, tf.float64) * root / first, tf.float32)
         # lr root/first * m / (sqrt(v) + eps root) = lr (m/first) / (sqrt(v/second) + eps)
@@ -76,8 +77,8 @@ class Adam(keras.optimizers.Adam):
                 beta1_power=0.0,
                 beta2_power=0.0,
                 lr=rate,
-                beta1=self.beta_1,
-                beta2=self.beta_2,
+                beta1=betas[0],
+                beta2=betas[1],
                 epsilon=tf.cast(self.epsilon * root, tf.float32),
                 grad=gradient,
             )
