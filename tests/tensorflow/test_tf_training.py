@@ -51,6 +51,16 @@ def test_adam_is_algorithm_1():
     np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5)
 
 
+def test_adam_with_a_beta_that_rounds_to_1_takes_the_first_step_alike():
+    import keras
+
+    variable = keras.Variable(np.zeros(2, np.float32))
+    optimizer = training.Adam(0.5, beta_1=1 - 1e-12, beta_2=1 - 1e-12, epsilon=1e-8)
+    optimizer.build([variable])
+    optimizer.apply([tf.constant([3.0, -1e-3])], [variable])
+    np.testing.assert_allclose(variable.numpy(), [-0.5, 0.5], rtol=1e-4)
+
+
 def test_clipping_by_norm_is_global():
     gradients = [tf.constant([3.0, 0.0]), tf.constant([[4.0]])]
     clipped = training.clip_gradients(gradients, 2.5, "norm")
