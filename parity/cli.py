@@ -46,6 +46,15 @@ def build_parser() -> argparse.ArgumentParser:
     explaining.add_argument("clause", metavar="ID")
     layout = commands.add_parser("layout", help="show an archive's tree, or compare two")
     layout.add_argument("file", type=Path, nargs="+", metavar="FILE", help="wts.h5.zip")
+    converting = commands.add_parser(
+        "convert", help="rewrite an archive with another backend's native payload"
+    )
+    converting.add_argument("source", type=Path, metavar="IN", help="archive, or its directory")
+    converting.add_argument("target", type=Path, metavar="OUT", help="directory, or a .zip path")
+    converting.add_argument(
+        "--to", required=True, choices=("tensorflow", "pytorch"), help="the backend to write for"
+    )
+    converting.add_argument("--force", action="store_true", help="replace an existing file")
     return parser
 
 
@@ -139,7 +148,7 @@ def _layout(arguments: argparse.Namespace) -> int:
 
     if len(arguments.file) > 2:
         raise ValueError(f"{len(arguments.file)} archives given; layout compares two at most")
-    trees = [archive_tree(path) for path in arguments.file]
+    trees = [archive_tree(path, hashes=True) for path in arguments.file]
     terminal = Terminal(0)
     if len(trees) == 1:
         terminal.say(render(trees[0]))
@@ -149,6 +158,15 @@ def _layout(arguments: argparse.Namespace) -> int:
     return FAILS if lines else HOLDS
 
 
+def _convert(arguments: argparse.Namespace) -> int:
+    from parity.convert import convert
+    from parity.terminal import Terminal
+
+    path = convert(arguments.source, arguments.target, arguments.to, arguments.force)
+    Terminal(0).say(f"{path}: {arguments.to}")
+    return HOLDS
+
+
 _COMMANDS = {
     "check": _check,
     "list": _list,
@@ -156,6 +174,7 @@ _COMMANDS = {
     "explain": _explain,
     "tolerances": _tolerances,
     "layout": _layout,
+    "convert": _convert,
 }
 
 
@@ -167,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     process.pin()
     try:
         return _COMMANDS[arguments.command](arguments)
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError, RuntimeError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         sys.stderr.write(f"parity: error: {message}\n")
         return BROKEN

@@ -6,15 +6,20 @@ readers of ``ptycho.core``; a backend's own payload is listed by name only.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ptycho.config.config import ModelConfig
 from ptycho.core import safe_pickle
-from ptycho.core.archive import read_archive
+from ptycho.core.archive import read_archive, read_unpacked
 from ptycho.core.bundle import find_bundle, read_bundle
+from ptycho.core.training_state import load_state
 from ptycho.core.weights_file import load_weights
 
 #: Member file names whose content belongs to one backend.
@@ -46,15 +51,36 @@ def _mapping(value: Mapping[str, Any]) -> Tree:
     return tree
 
 
-def _weights(data: bytes, config: ModelConfig, name: str) -> Tree:
+def _tensors(arrays: Mapping[str, NDArray[Any]], hashes: bool) -> Tree:
+    return {name: _tensor(value, hashes) for name, value in sorted(arrays.items())}
+
+
+def _tensor(value: NDArray[Any], hashes: bool) -> str:
+    text = f"{value.dtype} {list(value.shape)}"
+    if hashes:
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        text += f" sha256:{digest[:16]}"
+    return text
+
+
+def _weights(data: bytes, config: ModelConfig, name: str, hashes: bool) -> Tree:
     content = load_weights(data, config, name)
-    tensors = {
-        key: f"{value.dtype} {list(value.shape)}" for key, value in sorted(content.weights.items())
-    }
+    tensors = _tensors(content.weights, hashes)
     return {"kind": "hdf5", "tensors": tensors, "scales": ["intensity_scale", "normalisation"]}
 
 
-def describe_member(name: str, data: bytes, config: ModelConfig) -> Tree:
+def _training(data: bytes, config: ModelConfig, name: str, hashes: bool) -> Tree:
+    state = load_state(data, config, name)
+    tensors = {
+        f"{part}/{key}": text
+        for part, moments in (("first", state.first), ("second", state.second))
+        for key, text in _tensors(moments, hashes).items()
+    }
+    counts = {"epoch": state.epoch, "batch": state.batch, "step": state.step}
+    return {"kind": "hdf5", "tensors": tensors, "history": sorted(state.history), **counts}
+
+
+def describe_member(name: str, data: bytes, config: ModelConfig, hashes: bool = False) -> Tree:
     """Return the logical description of one member of an archive of this model."""
     file = name.rpartition("/")[2]
     if file in NATIVE:
@@ -63,19 +89,27 @@ def describe_member(name: str, data: bytes, config: ModelConfig) -> Tree:
         return {"kind": "pickle", "content": _mapping(safe_pickle.loads(data, name))}
     if file.endswith(".json"):
         return {"kind": "json", "content": _mapping(json.loads(data))}
+    if file == "training.h5":
+        return _training(data, config, name, hashes)
     if file.endswith(".h5"):
-        return _weights(data, config, name)
+        return _weights(data, config, name, hashes)
     return {"kind": "unknown"}
 
 
-def archive_tree(path: str | Path) -> Tree:
-    """Return member name -> description, sorted by name.
+def archive_tree(path: str | Path, hashes: bool = False) -> Tree:
+    """Return member name -> description, sorted by name; with ``hashes`` those of the tensors.
 
     Raises ``ptycho.core.archive.ArchiveError`` for what cannot be read safely.
     """
-    config = read_bundle(path).config
-    members = read_archive(find_bundle(path))
-    return {name: describe_member(name, members[name], config) for name in sorted(members)}
+    place = find_bundle(path)
+    config = read_bundle(place).config
+    if place.is_dir():
+        manifest = json.loads(read_unpacked(place, ["manifest.json"])["manifest.json"])
+        names = ["manifest.dill", "manifest.json", *manifest["checksums"]]
+        members = read_unpacked(place, names)
+    else:
+        members = read_archive(place)
+    return {name: describe_member(name, members[name], config, hashes) for name in sorted(members)}
 
 
 def shared_tree(tree: Mapping[str, Any]) -> Tree:

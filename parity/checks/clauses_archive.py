@@ -38,12 +38,13 @@ _MANIFESTS = ("manifest.dill", "manifest.json")
 _ADVICE = ("save", "copy", "do not use", "remove", "use the release")
 
 
-def _members(run: Recorder, backend: Backend) -> dict[str, bytes]:
+def members_of(run: Recorder, backend: Backend) -> dict[str, bytes]:
+    """Return the members of a backend's archive."""
     with zipfile.ZipFile(io.BytesIO(bundle_bytes(run, backend))) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def _write(path: Path, members: Mapping[str, bytes], **changes: Any) -> None:
+def write_members(path: Path, members: Mapping[str, bytes], **changes: Any) -> None:
     """Write members as an archive, under a manifest that fits them but for ``changes``."""
     listed = {name: data for name, data in members.items() if name not in _MANIFESTS}
     manifest = json.loads(members["manifest.json"])
@@ -56,7 +57,8 @@ def _write(path: Path, members: Mapping[str, bytes], **changes: Any) -> None:
             archive.writestr(name, data)
 
 
-def _load(subject: str, path: str | Path) -> Any:
+def load_with(subject: str, path: str | Path) -> Any:
+    """Load a bundle through a backend's door; ``params.cfg`` is left as it was."""
     with params_restored():
         return doors(subject).load_inference_bundle(path)
 
@@ -67,7 +69,7 @@ def _load(subject: str, path: str | Path) -> Any:
 def manifest(run: Recorder) -> None:
     """In both of its forms, read by the standard library alone."""
     for subject, backend in run.backends.items():
-        members = _members(run, backend)
+        members = members_of(run, backend)
         expected = {
             name: hashlib.sha256(data).hexdigest()
             for name, data in members.items()
@@ -153,7 +155,7 @@ class Trap:
 def hostile(run: Recorder) -> None:
     """Every pickle in turn, checksums made to fit, and the native payload replaced by one."""
     for subject, backend in run.backends.items():
-        members = _members(run, backend)
+        members = members_of(run, backend)
         natives = [n for n in members if n.endswith((".keras", ".ckpt"))]
         targets = [n for n in members if n.endswith(".dill")] + natives
         run.require(subject, len(targets) >= 5, f"pickles and payloads: {targets}")
@@ -161,14 +163,11 @@ def hostile(run: Recorder) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 marker, path = Path(folder) / "executed", Path(folder) / "hostile.zip"
                 trap = pickle.dumps({"value": Trap(marker)})
-                _write(path, {**members, name: trap})
+                write_members(path, {**members, name: trap})
                 if name == "manifest.dill":
                     _swap(path, name, trap)
-                kind, text = refusal(_load, subject, path)
+                kind, text = refusal(load_with, subject, path)
                 run.require(subject, not marker.exists(), "code of the archive was executed", name)
-                if name in natives:
-                    # Not read at all: the canonical weights are enough.
-                    continue
                 error = getattr(archives, kind, None)
                 known = isinstance(error, type) and issubclass(error, ArchiveError)
                 run.require(subject, known, f"{kind or 'nothing'} was raised: {text}", name)
@@ -204,11 +203,11 @@ def paths(run: Recorder) -> None:
             for place in (folder / "saved", archive, other, folder / "unpacked"):
                 for form in (str(place), place):
                     case = f"{type(form).__name__} {place.name}"
-                    kind, text = refusal(_load, subject, form)
+                    kind, text = refusal(load_with, subject, form)
                     run.require(subject, kind == "", f"{kind}: {text}", case)
             (folder / "empty").mkdir()
             for place in (folder / "empty", folder / "none", folder / "none.zip"):
-                kind, text = refusal(_load, subject, place)
+                kind, text = refusal(load_with, subject, place)
                 run.require(subject, kind == "FileNotFoundError", f"{kind}: {text}", place.name)
             _judge_saving(run, subject, backend, folder)
 
@@ -243,7 +242,7 @@ def round_trip(run: Recorder) -> None:
         with tempfile.TemporaryDirectory() as folder:
             written_bundle(run, backend, Path(folder))
             for reader in run.backends:
-                model, cfg = _load(reader, Path(folder))
+                model, cfg = load_with(reader, Path(folder))
                 case = f"written by {writer}"
                 odd = sorted(set(model.weights) ^ set(trained.weights))
                 run.require(reader, not odd, f"weights on one side only: {odd}", case)
@@ -271,35 +270,35 @@ def round_trip(run: Recorder) -> None:
 def refused(run: Recorder) -> None:
     """A member or its checksum changed, a member missing, another backend, another version."""
     for subject, backend in run.backends.items():
-        members = _members(run, backend)
+        members = members_of(run, backend)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.zip"
-            _write(path, members)
-            kind, text = refusal(_load, subject, path)
+            write_members(path, members)
+            kind, text = refusal(load_with, subject, path)
             run.require(subject, kind == "", f"unchanged, yet {kind}: {text}", "unchanged")
             for name in sorted(set(members) - set(_MANIFESTS)):
-                _write(path, members)
+                write_members(path, members)
                 data = members[name]
                 _swap(path, name, data[:-1] + bytes([data[-1] ^ 1]))
                 _attempt(run, subject, path, "ChecksumMismatch", f"{name} changed", name)
-                _write(path, members)
+                write_members(path, members)
                 _drop(path, name)
                 _attempt(run, subject, path, "MissingMember", f"{name} missing", name)
             for name in _MANIFESTS:
-                _write(path, members)
+                write_members(path, members)
                 _drop(path, name)
                 _attempt(run, subject, path, "MissingMember", f"{name} missing", name)
             for version in ("1.0", "3.0", 2.0, None):
-                _write(path, members, version=version)
+                write_members(path, members, version=version)
                 _attempt(
                     run, subject, path, "UnsupportedVersion", f"version {version!r}", repr(version)
                 )
             for tag in ("jax", "", None):
-                _write(path, members, backend=tag)
+                write_members(path, members, backend=tag)
                 _attempt(run, subject, path, "UnknownBackend", f"backend {tag!r}", repr(tag))
             checksums = json.loads(members["manifest.json"])["checksums"]
             wrong = {**checksums, "autoencoder/model.h5": "0" * 64}
-            _write(path, members, checksums=wrong)
+            write_members(path, members, checksums=wrong)
             _attempt(
                 run, subject, path, "ChecksumMismatch", "checksum changed", "autoencoder/model.h5"
             )
@@ -308,7 +307,7 @@ def refused(run: Recorder) -> None:
 def _attempt(
     run: Recorder, subject: str, path: Path, error: str, case: str, name: str = ""
 ) -> None:
-    kind, text = refusal(_load, subject, path)
+    kind, text = refusal(load_with, subject, path)
     run.require(subject, kind == error, f"{kind or 'nothing'} ({text}); not {error}", case)
     run.require(subject, str(path) in text, f"{text!r} does not say where", case)
     run.require(subject, name in text, f"{text!r} does not name {name}", case)

@@ -104,7 +104,7 @@ def test_help_is_quick_and_loads_no_framework():
 
 def test_layout_shows_one_archive_and_compares_two(monkeypatch, capsys):
     trees = {"one": {"a": {"kind": "json"}}, "two": {"a": {"kind": "hdf5"}}}
-    monkeypatch.setattr("parity.layout.archive_tree", lambda path: trees[str(path)])
+    monkeypatch.setattr("parity.layout.archive_tree", lambda path, hashes: trees[str(path)])
     assert cli.main(["layout", "one"]) == 0
     assert "kind: json" in capsys.readouterr().out
     assert cli.main(["layout", "one", "one"]) == 0
