@@ -1,0 +1,107 @@
+"""Trainings that go on from a saved model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ptycho import model_manager
+from ptycho.core.bundle import read_bundle
+
+FIELDS = {
+    "nepochs": 4,
+    "n_groups": 20,
+    "batch_size": 6,
+    "validation_fraction": 0.1,
+    "probe_trainable": True,
+    "scheduler": "ReduceLROnPlateau",
+    "plateau_patience": 0,
+    "plateau_threshold": 0.9,
+}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Return a function that saves a training under a name."""
+    return lambda name, trained: model_manager.save(tmp_path / f"{name}.zip", trained)
+
+
+def test_after_an_epoch_the_run_goes_on_as_if_nothing_had_happened(fit, make_config, saved):
+    config = make_config(2, **FIELDS)
+    whole = fit(config)
+    begun = saved("begun", fit(dataclasses.replace(config, nepochs=2)))
+    rest = fit(dataclasses.replace(config, resume=begun))
+    steps = len(whole.step_losses) // 2
+    assert rest.step_losses == whole.step_losses[steps:]
+    assert rest.history == whole.history
+    assert len(set(whole.history["learning_rate"])) > 2
+    # Weights, moments, schedule, history: all that is saved.
+    assert saved("rest", rest).read_bytes() == saved("whole", whole).read_bytes()
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_within_an_epoch_the_next_batch_follows(fit, make_config, saved, steps):
+    config = make_config(1, **{**FIELDS, "scheduler": "Exponential", "nepochs": 3})
+    whole = fit(config)
+    assert len(whole.step_losses) == 9
+    begun = saved("begun", fit(config, max_steps=steps))
+    state = read_bundle(begun).state
+    assert (state.epoch, state.batch, state.step) == (steps // 3, steps % 3, steps)
+    rest = fit(dataclasses.replace(config, resume=begun))
+    assert rest.step_losses == whole.step_losses[steps:]
+    for name, value in whole.weights.items():
+        np.testing.assert_array_equal(rest.weights[name], value)
+    for name in ("val_loss", "learning_rate"):
+        assert rest.history[name] == whole.history[name]
+    assert len(rest.history["loss"]) == 3
+
+
+def test_twice_interrupted(fit, make_config, saved):
+    config = make_config(1, **FIELDS)
+    whole = fit(config)
+    first = saved("first", fit(config, max_steps=6))
+    second = saved("second", fit(dataclasses.replace(config, resume=first), max_steps=3))
+    rest = fit(dataclasses.replace(config, resume=second))
+    assert rest.step_losses == whole.step_losses[9:]
+    assert rest.history == whole.history
+    assert rest.state.step == whole.state.step == 12
+
+
+def test_only_what_trains_has_moments(fit, make_config):
+    config = make_config(1, nepochs=1, intensity_scale_trainable=False)
+    state = fit(config, max_steps=1).state
+    assert not {"probe", "log_scale"} & set(state.first)
+    assert set(state.first) == set(state.second)
+    assert any(value.any() for value in state.second.values())
+
+
+def test_a_misfit_stops_before_anything_is_built(fit, make_config, saved):
+    config = make_config(1, **FIELDS)
+    begun = saved("begun", fit(config, max_steps=1))
+    with pytest.raises(ValueError, match="seed is 3, was 42"):
+        fit(dataclasses.replace(config, resume=begun, seed=3))
+
+
+def test_conversion_there_and_back(fit, make_config, saved, tmp_path):
+    begun = saved("begun", fit(make_config(2, **FIELDS), max_steps=2))
+    again = model_manager.convert(tmp_path / "again", read_bundle(begun))
+    assert again.read_bytes() == begun.read_bytes()
+
+
+def test_the_network_has_no_layers_that_readers_refuse(fit, make_config, saved):
+    import keras
+
+    import ptycho.layers  # noqa: F401  # registers them
+    from ptycho.core.native_payload import KERAS_LAYERS
+
+    registered = {
+        name.removeprefix("ptycho>")
+        for name, each in keras.saving.get_custom_objects().items()
+        if name.startswith("ptycho>") and issubclass(each, keras.layers.Layer)
+    }
+    assert registered == KERAS_LAYERS
+    for model in ({"pad_object": False}, {"probe_big": False}, {"object_big": False}):
+        trained = fit(make_config(2, model, nepochs=1), max_steps=1)
+        assert read_bundle(saved("model", trained)).backend == "tensorflow"
