@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", type=Path, help="a scan in the NPZ schema instead of the built-in"
     )
-    parser.add_argument("--epochs", type=int, help="epochs per backend")
+    parser.add_argument("--epochs", type=int, help="per backend, default 4, more for small scans")
     parser.add_argument("--gridsize", type=int, choices=(1, 2), default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     scan = _prepare_scan(arguments.data, output, arguments.seed)
     raw = settings.read_scan(scan)
     N = settings.pattern_side(raw)
-    epochs = arguments.epochs or settings.DEFAULT_EPOCHS
+    epochs = arguments.epochs or settings.default_epochs(len(raw))
     fields = settings.training_fields(raw, epochs, arguments.seed, arguments.gridsize)
     save_config(output / "config.json", fields)
     M = arguments.M or N * 5 // 16

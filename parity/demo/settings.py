@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from ptycho.raw_data import RawData
 #: Trained and compared in this order.
 BACKENDS = ("tensorflow", "pytorch")
 
-#: Epochs per backend unless asked otherwise.
-DEFAULT_EPOCHS = 4
+#: Epochs per backend unless asked otherwise: four, as on the built-in scan, and as many more as
+#: give a smaller scan the same number of steps.
+_LEAST_EPOCHS, _LEAST_STEPS = 4, 428
+_BATCH = 8
+_VALIDATION = 0.05
 
 #: Probe energy that must lie in the central N/2 square for the padded decoder to suffice.
 _CONFINED_ENERGY = 0.97
@@ -31,6 +35,12 @@ def read_scan(path: Path) -> RawData:
 def pattern_side(raw: RawData) -> int:
     """Return the side of the patterns in pixels."""
     return int(raw.amplitude().shape[-1])
+
+
+def default_epochs(patterns: int) -> int:
+    """Return the epochs that a scan of so many patterns is trained for unless asked otherwise."""
+    steps = max(1, math.ceil(patterns * (1 - _VALIDATION) / _BATCH))
+    return max(_LEAST_EPOCHS, math.ceil(_LEAST_STEPS / steps))
 
 
 def confined_energy(probe: NDArray[Any]) -> float:
@@ -56,7 +66,7 @@ def training_fields(raw: RawData, epochs: int, seed: int, gridsize: int) -> dict
             "pad_object": confined_energy(np.asarray(raw.probeGuess)) >= _CONFINED_ENERGY,
             "probe_big": False,
         },
-        "batch_size": 8,
+        "batch_size": _BATCH,
         "nepochs": epochs,
         "mae_weight": 1.0,
         "nll_weight": 0.0,
@@ -66,6 +76,6 @@ def training_fields(raw: RawData, epochs: int, seed: int, gridsize: int) -> dict
         "lr_warmup_epochs": 0,
         "lr_min_ratio": 0.02,
         "intensity_scale_trainable": False,
-        "validation_fraction": 0.05,
+        "validation_fraction": _VALIDATION,
         "seed": seed,
     }
