@@ -277,7 +277,12 @@ def ask() -> Callable[[str], Any]:
 
     def run(source: str, cwd: Path | None = None) -> Any:
         done = subprocess.run(
-            [sys.executable, "-c", source], cwd=cwd, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", source],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

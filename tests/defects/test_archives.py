@@ -72,7 +72,11 @@ def _batch(run):
 
 def test_D_23_paths_that_end_in_zip_are_files(backend, runs, tmp_path):
     manager, run = backend.room("model_manager"), runs(backend)
-    for given, made in (("a/wts.h5.zip", "a/wts.h5.zip"), ("b", "b/wts.h5.zip"), ("c.zip", "c.zip")):
+    for given, made in (
+        ("a/wts.h5.zip", "a/wts.h5.zip"),
+        ("b", "b/wts.h5.zip"),
+        ("c.zip", "c.zip"),
+    ):
         path = manager.save(str(tmp_path / given), run.trained)
         assert path == tmp_path / made
         assert path.is_file()
@@ -186,7 +190,9 @@ def test_C_18_native_payload_is_what_the_members_table_says(backend, runs):
 
             data = io.BytesIO(members[f"{model}/model.ckpt"])
             checkpoint = torch.load(data, weights_only=True)
-            assert {"state_dict", "pytorch-lightning_version", "hyper_parameters"} <= set(checkpoint)
+            assert {"state_dict", "pytorch-lightning_version", "hyper_parameters"} <= set(
+                checkpoint
+            )
         else:
             with zipfile.ZipFile(io.BytesIO(members[f"{model}/model.keras"])) as keras:
                 assert "model.weights.h5" in keras.namelist()

@@ -125,6 +125,29 @@ def test_C_08_every_scheduler_but_the_constant_one_moves_the_rate(text):
         assert (len(set(rates)) > 1) == (name != "Default"), name
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("checkpoint_save_top_k", -1, id="C-10"),
+        pytest.param("logger_backend", "none", id="C-12"),
+    ],
+)
+def test_C_10_C_12_settings_are_written_down_or_refused(text, name, value):
+    written = {row.cells["Field"]: row.cells for row in text.of_table("execution-config")}
+    if name in written:
+        allowed = parse_allowed(written[name]["Allowed"])
+        for candidate in (value, 0, 1, None, "csv", "none", -2, "elsewhere"):
+            if allowed.accepts(candidate):
+                PyTorchExecutionConfig(**{name: candidate})
+            else:
+                with pytest.raises(ValueError, match=name):
+                    PyTorchExecutionConfig(**{name: candidate})
+        return
+    with pytest.raises(TypeError, match=name):
+        PyTorchExecutionConfig(**{name: value})
+    assert f"--torch-{name.replace('_', '-')}" not in flags(train.build_parser())
+
+
 def test_C_31_F_21_a_missing_framework_is_said_with_the_remedy(backend, scan, config_of):
     phrase = {"tensorflow": "TensorFlow", "pytorch": "PyTorch"}[backend.name]
     module = {"tensorflow": "tensorflow", "pytorch": "torch"}[backend.name]
@@ -165,7 +188,10 @@ def test_C_44_doors_of_both_backends_have_one_signature(backends):
     )  # fmt: skip
     for name in names:
         parameters = [
-            [(p.name, p.kind, p.default) for p in inspect.signature(getattr(m, name)).parameters.values()]
+            [
+                (p.name, p.kind, p.default)
+                for p in inspect.signature(getattr(m, name)).parameters.values()
+            ]
             for m in (one, other)
         ]
         assert parameters[0] == parameters[1], name
@@ -180,7 +206,9 @@ def test_C_44_doors_of_both_backends_have_one_signature(backends):
         ({"model": ModelConfig(N=48)}, "N"),
     ],
 )
-def test_T_25_C_45_configurations_are_validated_at_every_door(backend, scan, config_of, fields, name):
+def test_T_25_C_45_configurations_are_validated_at_every_door(
+    backend, scan, config_of, fields, name
+):
     from ptycho.workflows.backend_selector import train_cdi_model_with_backend
 
     config = dataclasses.replace(config_of(backend.name), **fields)

@@ -60,7 +60,7 @@ def test_D_06_border_is_divided_by_the_window_that_was_summed(backend):
 
 
 @pytest.mark.parametrize("step", [6.0, 20.5])
-def test_D_07_canvas_holds_the_offsets_that_the_data_has(backend, scene, step):
+def test_D_07_P_25_canvas_holds_the_offsets_that_the_data_has(backend, scene, step):
     config = ModelConfig(N=32, gridsize=2, probe_big=True)
     corners = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]) * step + (55.0, 57.0)
     patches = np.moveaxis(scene.patches(corners), 0, -1)[None].astype(np.complex64)

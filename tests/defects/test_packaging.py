@@ -146,7 +146,11 @@ def test_D_32_a_bundle_builds_one_network_and_a_step_compiles_once(backend, runs
     run = runs(backend)
     assert run.results["seconds"] < 60
     room, built = backend.room("model"), []
-    names = [name for name in ("build_models", "build_model", "CnnDiffractionToObject") if hasattr(room, name)]
+    names = [
+        name
+        for name in ("build_models", "build_model", "CnnDiffractionToObject")
+        if hasattr(room, name)
+    ]
     for name in names:
         original = getattr(room, name)
 
@@ -179,7 +183,10 @@ def test_F_02_few_modules_know_the_legacy_dictionary(repository):
         if path.parts[len(repository.parts)] == "parity":
             continue
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and ast.unparse(node) in ("params.cfg", "params.get"):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in (
+                "params.cfg",
+                "params.get",
+            ):
                 knowing.add(str(path.relative_to(repository)))
     assert len(knowing) <= 8, knowing
 
@@ -187,7 +194,9 @@ def test_F_02_few_modules_know_the_legacy_dictionary(repository):
 def test_F_25_C_50_documents_name_files_that_exist(repository):
     documents = [*repository.glob("docs/*.md"), *repository.glob("specs/*.md")]
     documents += [repository / "README.md", repository / "CONTRIBUTING.md"]
-    named = re.compile(r"`((?:ptycho|ptycho_torch|parity|specs|docs|tests)/[\w/.-]+\.(?:py|md|toml))`")
+    named = re.compile(
+        r"`((?:ptycho|ptycho_torch|parity|specs|docs|tests)/[\w/.-]+\.(?:py|md|toml))`"
+    )
     seen = 0
     for document in documents:
         for name in named.findall(document.read_text(encoding="utf-8")):

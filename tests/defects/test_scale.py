@@ -220,7 +220,7 @@ def test_C_37_saved_intensity_scale_is_that_of_the_photons(backend, runs):
 
 
 def test_P_01_training_uses_the_scale_of_the_photons(backend, runs):
-    """Not only the formula: what trained, what predicts, and what params.cfg says are one number."""
+    """What trained, what predicts and what params.cfg says are one number."""
     run = runs(backend, "fixed scale")
     scale = 1e2 / 16
     assert run.results["intensity_scale"] == pytest.approx(scale)

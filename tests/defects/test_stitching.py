@@ -44,7 +44,8 @@ def test_T_15_T_32_groups_are_not_averaged_before_they_are_stitched(
 ):
     image, results, _ = _stitched(backend, scene, perfect, config_of, gridsize)
     flat = np.full_like(image, np.exp(1j * np.angle(image.mean())))
-    assert _error(scene, image, results, 16) < 0.02 < 0.1 < _error(scene, flat, results, 16)
+    assert _error(scene, image, results, 16) < 0.02
+    assert _error(scene, flat, results, 16) > 0.1
 
 
 def test_T_03_P_24_every_channel_holds_its_own_pattern(backend, scene, perfect, config_of):
@@ -59,7 +60,7 @@ def test_T_14_C_46_far_positions_are_on_the_canvas(backend, scene):
     patches = scene.patches(centres).astype(np.complex64)[..., None]
     image = _door(backend)(patches, centres[:, None, :, None], M=12)[..., 0]
     mean, S = centres.mean(axis=0), image.shape[0]
-    assert S >= 12 + 2 * np.abs(centres - mean).max()
+    assert 12 + 2 * np.abs(centres - mean).max() <= S
     truth = scene.canvas(S, 12, mean)
     for x, y in centres - mean:
         row, column = int(np.floor(y + S / 2)), int(np.floor(x + S / 2))
