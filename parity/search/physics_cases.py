@@ -62,6 +62,10 @@ class PhysicsCase:
         given = {"config": self.config, **self.arrays, **parts}
         return PhysicsCase(**given)  # type: ignore[arg-type]  # arrays by name
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print in one line what hypothesis would print as arrays."""
+        printer.text(repr(self))
+
     def __repr__(self) -> str:
         modes, batch = len(self.probe), len(self.patches)
         places = np.array2string(self.offsets[:, 0], max_line_width=200, threshold=40)

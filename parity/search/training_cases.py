@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -89,6 +90,10 @@ class TrainingCase:
         """Return the ``loss`` of the first batch, (1,)."""
         loss = self.loss(self.plan.weights) if judge == REFERENCE else self.step(judge).step_losses
         return {"loss": np.atleast_1d(np.asarray(loss, np.float64))}
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print in one line what hypothesis would print as arrays."""
+        printer.text(repr(self))
 
     def __repr__(self) -> str:
         return f"TrainingCase({describe(self.config)})"
