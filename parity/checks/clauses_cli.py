@@ -35,6 +35,7 @@ _COMMANDS = {
     "ptycho_inference": "ptycho.cli.inference",
     "ptycho_simulate": "ptycho.cli.simulate",
     "ptycho_evaluate": "ptycho.cli.evaluate",
+    "ptycho_overlap": "ptycho.cli.overlap",
     "ptycho_demo": "parity.demo.run",
     "parity": "parity.cli",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from parity.checks import rows_config, rows_files, rows_run, rows_text
+from parity.checks import rows_config, rows_files, rows_measures, rows_run, rows_text
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.spec.parse import load_specification
@@ -18,6 +18,7 @@ _KINDS: dict[str, tuple[RowCheck, tuple[str, ...], bool]] = {
     "fields": (rows_config.check_field, ("backend",), False),
     "keys": (rows_config.check_key, ("backend",), False),
     "constants": (rows_config.check_constant, ("backend",), False),
+    "measures": (rows_measures.check_measure, ("backend",), False),
     "layers": (rows_config.check_layer, ("backend",), False),
     "signatures": (rows_text.check_signature, ("backend",), False),
     "flags": (rows_text.check_flag, ("backend",), False),
@@ -29,14 +30,32 @@ _KINDS: dict[str, tuple[RowCheck, tuple[str, ...], bool]] = {
 }
 
 
+#: What comes of a cell that cannot be read, or that names what does not exist.
+_UNREADABLE = (ValueError, LookupError, AttributeError, ImportError, SyntaxError)
+
+
+def _check_row(function: RowCheck, row: Row, run: Recorder) -> None:
+    """Judge a row; one that cannot be tried is a finding about its text."""
+    try:
+        function(row, run)
+    except _UNREADABLE as error:
+        for subject in run.backends:
+            run.fail(subject, f"the row cannot be tried: {type(error).__name__}: {error}")
+
+
 def register_rows(spec: Spec) -> None:
-    """Register a check ``table/first cell`` for every row that states a fact."""
+    """Register a check ``table/first cell`` for every row that states a fact.
+
+    Of rows with one id the first is checked; the reader of the text reports the others.
+    """
+    registered: set[str] = set()
     for row in spec.rows:
-        if row.kind in INFORMATIVE_KINDS:
+        if row.kind in INFORMATIVE_KINDS or row.id in registered:
             continue
+        registered.add(row.id)
         function, judges, framework = _KINDS[row.kind]
         title = f"{row.table}: {row.text[:80]}"
-        check(row.id, title, judges, framework=framework)(partial(function, row))
+        check(row.id, title, judges, framework=framework)(partial(_check_row, function, row))
 
 
 def _tables(spec: Spec, kind: str, column: str) -> dict[str, set[str]]:
@@ -67,6 +86,10 @@ def _register_reverse(spec: Spec) -> None:
     @check("R-4", "Every archive member has a row", ("backend",))
     def _members(run: Recorder) -> None:
         rows_run.check_unspecified_members(spec.of_table("archive"), run)
+
+    @check("R-5", "Every measure that is reported has a row", ("backend",), framework=False)
+    def _measures(run: Recorder) -> None:
+        rows_measures.check_unspecified_measures(_tables(spec, "measures", "Measure"), run)
 
 
 _SPEC = load_specification()

@@ -115,6 +115,8 @@ _FIELD_FLAGS: dict[str, tuple[tuple[str, str], ...]] = {
         ("execution-config", "torch_"),
     ),
     "ptycho.cli.inference": (("inference-config", ""),),
+    "ptycho.cli.overlap": (),
+    "ptycho.cli.evaluate": (),
 }
 
 

@@ -21,6 +21,7 @@ TABLE_COLUMNS: dict[str, tuple[str, ...]] = {
     "npz": ("Key", "Shape", "Dtype", "Required"),
     "stages": ("Stage", "Taps"),
     "constants": ("Name", "Value"),
+    "measures": ("Measure", "Unit", "Range"),
     "layers": ("Layer",),
     "decisions": ("Topic", "Decision"),
 }

@@ -171,10 +171,10 @@ def _sample(
     where = np.meshgrid(grid[0] + shift[0], grid[1] + shift[1], indexing="ij")
     real, imaginary = (
         map_coordinates(
-            spline_filter(part, _SPLINE_ORDER, mode="nearest"),
+            spline_filter(part, _SPLINE_ORDER, mode="mirror"),
             where,
             order=_SPLINE_ORDER,
-            mode="nearest",
+            mode="mirror",
             prefilter=False,
         )
         for part in (image.real, image.imag)

@@ -127,3 +127,9 @@ def test_the_scanned_area_is_the_box_of_the_positions() -> None:
         scan_area(positions + 200, (100, 100))
     with pytest.raises(ValueError, match=r"positions have shape \(2, 3\)"):
         scan_area(np.ones((2, 3)), (100, 100))
+
+
+def test_an_image_that_needs_nothing_is_left_alone_up_to_its_border() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((30, 26)) + 1j * rng.standard_normal((30, 26))
+    np.testing.assert_allclose(align(image, image).reconstruction, image, atol=1e-9)
