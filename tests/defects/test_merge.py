@@ -73,6 +73,16 @@ def test_D_07_P_25_canvas_holds_the_offsets_that_the_data_has(backend, scene, st
     np.testing.assert_allclose(merged[0, ..., 0][square], truth[square], rtol=0, atol=0.01)
 
 
+def test_D_07_patches_at_the_canvas_s_edge_are_whole(backend, start):
+    """A canvas that is too small cuts into the patches that are taken from it again."""
+    config = ModelConfig(N=32, gridsize=2, n_filters_scale=1, pad_object=False)
+    corners = np.array([[[-1, -1], [1, -1], [-1, 1], [1, 1]]]) * 20.5
+    offsets = _relative(corners).astype(np.float32)
+    seen = backend.evaluate(config, start(config), _patterns(1, 4), offsets)["extracted"]
+    whole = np.abs(seen[:, 1:-1, 1:-1])
+    assert 0.3 < whole.min() < whole.max() < 0.7  # the sigmoid's middle, where it starts
+
+
 def test_D_28_negative_head_amplitudes_give_valid_diffraction(backend, start, config_of):
     model = ModelConfig(N=32, n_filters_scale=1, amp_activation="swish", pad_object=False)
     weights, x = _flat(model, start, bias=-1.3), _patterns(2)
