@@ -27,6 +27,7 @@ MODULES = (
     "clauses_runs",
     "clauses_overlap",
     "clauses_evaluation",
+    "clauses_rings",
     # clauses of the specification: sections 4.4 to 4.9, 10 to 12 and 14
     "clauses_inference",
     "clauses_training",

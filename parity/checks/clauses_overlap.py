@@ -44,7 +44,7 @@ def _disc(N: int, diameter: float) -> FloatArray:
 
 def _raster(columns: int, rows: int, step: float) -> FloatArray:
     x, y = np.meshgrid(np.arange(columns), np.arange(rows))
-    return np.stack([x.ravel(), y.ravel()], axis=1) * step + 40.0
+    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64) * step + 40.0
 
 
 def _lit(points: tuple[FloatArray, FloatArray], discs: FloatArray, diameter: float) -> Any:
