@@ -34,6 +34,7 @@ MAX_TOTAL_BYTES = 4_000_000_000
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 1 << 20
 
+_LONGEST_TEXT = 1000
 _LEVEL = 1
 _WORTH_DEFLATING = 0.8
 _CHUNK = 1 << 20
@@ -54,7 +55,15 @@ _MALFORMED = (
 
 
 class ArchiveError(ValueError):
-    """A saved model cannot be used; the subclass says what is wrong with it."""
+    """A saved model cannot be used; the subclass says what is wrong with it.
+
+    The text may quote the file, so its middle is left out where it is long.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        if len(text) > _LONGEST_TEXT:
+            text = f"{text[:700]} [...] {text[-250:]}"
+        super().__init__(text)
 
 
 class NotAnArchive(ArchiveError):

@@ -321,3 +321,11 @@ def test_errors_travel_between_processes(kind):
     copy = pickle.loads(pickle.dumps(kind("what, where, what to do")))
     assert type(copy) is kind
     assert str(copy) == "what, where, what to do"
+
+
+def test_an_error_does_not_quote_a_whole_file():
+    text = str(ArchiveError("where: " + "x" * 1_000_000 + "; what to do"))
+    assert len(text) < 1000
+    assert text.startswith("where: xx")
+    assert text.endswith("xx; what to do")
+    assert str(ArchiveError(text)) == text

@@ -182,3 +182,11 @@ def test_what_a_real_configuration_holds_is_looked_at_to_the_end(corpus):
     nested = {"a": [{"b": {"c": LAYERS["a Lambda layer"]}}]}
     data = corpus.keras_payload(layer("keras.layers", "Conv2D", deep=nested))
     refused(KERAS, data, "Lambda")
+
+
+def test_a_local_header_that_swallows_the_file_is_not_quoted_in_full(corpus):
+    data = bytearray(corpus.keras_payload(*[layer("keras.layers", "Conv2D") for _ in range(500)]))
+    data[26:28] = b"\xff\xff"  # the length of the first name
+    with pytest.raises(UnsafePayload, match="not opened, do not use") as caught:
+        inspect_payload(KERAS, bytes(data), "here")
+    assert len(str(caught.value)) < 1000

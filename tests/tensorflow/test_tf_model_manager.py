@@ -5,6 +5,7 @@ import io
 import math
 import re
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -179,3 +180,16 @@ def test_a_bundle_of_the_other_backend_loads(make_config, tmp_path):
     expected = model_manager.ObjectPredictor(config, weights, 62.5, 0.01).predict(_inputs(1))
     np.testing.assert_array_equal(found, expected)
     assert math.isfinite(float(np.abs(found).max()))
+
+
+FROZEN = Path(__file__).resolve().parents[1] / "data" / "archives"
+
+
+@pytest.mark.parametrize("path", sorted(FROZEN.glob("*.zip")), ids=lambda path: path.stem)
+def test_frozen_archives_predict_what_they_did(path):
+    with np.load(FROZEN / f"{path.stem.rpartition('-')[0]}-prediction.npz") as recorded:
+        x, expected = recorded["x"], recorded["object"]
+    found = model_manager.load(path)[0].predict([x, np.zeros((2, 1, 2, 1), np.float32)])
+    scale = np.abs(expected).max()
+    assert np.abs(found - expected).max() < 2.5e-6 * scale  # archive.prediction in the ledger
+    assert np.abs(found[0] - found[1]).max() > 1e-3 * scale

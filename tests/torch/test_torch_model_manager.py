@@ -1,5 +1,7 @@
 """Saving, loading and predicting."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -123,3 +125,16 @@ def test_damaged_and_missing_bundles_are_named(trained, tmp_path):
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(ValueError, match=r"wts\.h5\.zip"):
         model_manager.load(tmp_path)
+
+
+FROZEN = Path(__file__).resolve().parents[1] / "data" / "archives"
+
+
+@pytest.mark.parametrize("path", sorted(FROZEN.glob("*.zip")), ids=lambda path: path.stem)
+def test_frozen_archives_predict_what_they_did(path):
+    with np.load(FROZEN / f"{path.stem.rpartition('-')[0]}-prediction.npz") as recorded:
+        x, expected = recorded["x"], recorded["object"]
+    found = model_manager.load(path)[0].predict([x, np.zeros((2, 1, 2, 1), np.float32)])
+    scale = np.abs(expected).max()
+    assert np.abs(found - expected).max() < 2.5e-6 * scale  # archive.prediction in the ledger
+    assert np.abs(found[0] - found[1]).max() > 1e-3 * scale
