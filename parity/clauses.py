@@ -128,12 +128,12 @@ def chosen_records(
 ) -> list[ClauseVerdict]:
     """Return the verdicts of the clauses that were named, or of which a check was."""
     named = set(ids)
-    letters = tuple(f"{id}-" for id in named)
+    several = tuple(f"{id}{mark}" for id in named for mark in "-/")
     return [
         v
         for v in verdicts
         if v.record.id in named
-        or any(check in named or check.startswith(letters) for check in v.checks)
+        or any(check in named or check.startswith(several) for check in v.checks)
     ]
 
 

@@ -51,7 +51,7 @@ class _Difference:
         """Return the line on clause or check ``id``."""
         only = "" if PAIR in self.subjects else "".join(f" --backend {s}" for s in self.subjects)
         declare = (
-            f"declare in {DEFAULT_PATH.parent.name}/{DEFAULT_PATH.name}: "
+            f"declare in parity/ledger/{DEFAULT_PATH.name}: "
             f"check = {json.dumps(self.check)}, subject = {json.dumps(self.subject)}, "
             f"symptom = {json.dumps(self.symptom, ensure_ascii=False)}"
         )
@@ -81,6 +81,8 @@ def red_lines(
         found = results[id].findings if id in results else []
         lines += [f"[{id}] {f.what}" for f in found if not _is_told(f.what, verdicts=lines)]
     for result in results.values():
+        if result.error:
+            lines.append(f"[{result.id}] the check itself broke: {result.error.splitlines()[-1]}")
         fails = "fail" in {verdict.status for verdict in result.verdicts.values()}
         if fails and result.id not in told | {LEDGER_ID, SPEC_ID}:
             lines.append(_Difference.of([result]).line(result.id, "", seed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import difflib
 import time
 import traceback
 from collections import Counter
@@ -197,9 +198,12 @@ def _choose(ids: Iterable[str] | None) -> list[Check]:
         return list(checks.values())
     chosen: list[Check] = []
     for wanted in ids:
-        matching = [c for c in checks.values() if c.id == wanted or c.id.startswith(f"{wanted}-")]
+        several = (f"{wanted}-", f"{wanted}/")
+        matching = [c for c in checks.values() if c.id == wanted or c.id.startswith(several)]
         if not matching:
-            raise KeyError(f"no parity check is called {wanted!r}; known: {', '.join(checks)}")
+            near = ", ".join(difflib.get_close_matches(wanted, checks))
+            hint = f"near it: {near}; " if near else ""
+            raise KeyError(f"no parity check is called {wanted!r}; {hint}parity list shows all")
         chosen += [c for c in matching if c not in chosen]
     return chosen
 

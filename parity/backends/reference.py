@@ -59,7 +59,7 @@ class ReferenceBackend:
             config, intensity_scale, x, amplitude, intensity, patches, labels, bad_pixels
         )
         if labels is None and np.isnan(terms["loss"]):
-            raise ValueError("this loss needs labels, and there are none: give the data an objectGuess")
+            raise ValueError("this loss needs labels: give the data an objectGuess")
         return terms
 
     def loss_gradients(self, *given: Any, **named: Any) -> Arrays:

@@ -7,14 +7,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from parity.checks.recorder import PAIR, NotRun, Recorder
+from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import check
 from ptycho import params
 from ptycho.cli import inference as inference_cli
 from ptycho.cli import train as train_cli
-from ptycho.config import config as configuration
 from ptycho.config.config import KEY_MAPPINGS, InferenceConfig, ModelConfig, TrainingConfig
-from ptycho.config.execution import PyTorchExecutionConfig
 
 Defaults = dict[str, Any]
 
@@ -81,37 +79,3 @@ def defaults(run: Recorder) -> None:
     inference = {**_declared(InferenceConfig, hidden=("model",)), **given}
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k != "model"}
     _judge(run, inference, fields, "InferenceConfig, ptycho_inference with its two files")
-
-
-@check(
-    "C-2",
-    "Defaults: field tables of the specification and dataclasses agree",
-    judges=("pair",),
-    framework=False,
-)
-def specified_defaults(run: Recorder) -> None:
-    """Row by row, both ways: no field without a row, no row without a field."""
-    from parity.spec.parse import load_specification
-    from parity.spec.values import REQUIRED, parse_literal
-
-    try:
-        specification = load_specification()
-    except FileNotFoundError as error:
-        raise NotRun(f"the specification is not installed with the package: {error}") from None
-    tables = {
-        "model-config": ModelConfig,
-        "training-config": TrainingConfig,
-        "inference-config": InferenceConfig,
-        "execution-config": PyTorchExecutionConfig,
-    }
-    for table, config_type in tables.items():
-        rows = {row.cells["Field"]: row.cells["Default"] for row in specification.of_table(table)}
-        specified = {name: parse_literal(cell) for name, cell in rows.items() if cell != REQUIRED}
-        declared = _declared(config_type)
-        if config_type is TrainingConfig:
-            declared["n_groups"] = TrainingConfig(ModelConfig()).n_groups
-        _judge(run, specified, declared, f"table {table}, {config_type.__name__}")
-    mapped = {
-        r.cells["Field"]: r.cells["Legacy key"] for r in specification.of_table("key-mappings")
-    }
-    _judge(run, mapped, dict(configuration.KEY_MAPPINGS), "table key-mappings, KEY_MAPPINGS")

@@ -92,6 +92,27 @@ def _register_reverse(spec: Spec) -> None:
         rows_measures.check_unspecified_measures(_tables(spec, "measures", "Measure"), run)
 
 
+def _register_refusals(spec: Spec) -> None:
+    """Register the clauses on refusal: they are about the Allowed columns and nothing else."""
+    validated = ("model-config", "training-config", "inference-config")
+
+    def refusals(tables: tuple[str, ...]) -> Callable[[Recorder], None]:
+        rows = [row for table in tables for row in spec.of_table(table)]
+
+        def run_all(run: Recorder) -> None:
+            for row in rows:
+                _check_row(rows_config.check_boundaries, row, run)
+
+        return run_all
+
+    for id, title, tables in (
+        ("E-1", "Values that the tables do not allow are refused by both doors", validated),
+        ("E-2", "Values that the table does not allow are refused on sight", ("execution-config",)),
+    ):
+        check(id, title, ("backend",), framework=False)(refusals(tables))
+
+
 _SPEC = load_specification()
 register_rows(_SPEC)
 _register_reverse(_SPEC)
+_register_refusals(_SPEC)

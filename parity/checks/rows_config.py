@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,7 @@ def check_field(row: Row, recorder: Recorder) -> None:
     _types(row, facts[name], where, recorder)
     if config_type is not PyTorchExecutionConfig and row.cells["Type"] != "ModelConfig":
         _legacy(row, config_type, name, recorder)
-    if row.cells["Type"] not in ("ModelConfig", "path"):
-        _boundaries(row, config_type, name, recorder)
+    check_boundaries(row, recorder)
 
 
 def _default(row: Row, fact: FieldFact, where: str, recorder: Recorder) -> None:
@@ -155,29 +155,40 @@ def _refusal(config_type: type, name: str, value: Any, door: str) -> str | None:
     return None
 
 
-def _boundaries(row: Row, config_type: type, name: str, recorder: Recorder) -> None:
+def _tried(row: Row, backend: str) -> list[tuple[bool, str, str]]:
+    """Return (holds, what, case) of every value at the edges of the Allowed cell."""
     from ptycho import params
 
+    config_type, name = resolve(row.target), row.cells["Field"]
     inside, outside = _probes(row)
+    door = f"{package_of(backend)}.workflows.components"
     saved = dict(params.cfg)
+    found = []
     try:
-        for backend in recorder.backends:
-            door = f"{package_of(backend)}.workflows.components"
-            for value in inside:
-                why = _refusal(config_type, name, value, door)
-                # A weight of 0 can be refused together with its partner, not by itself.
-                alone = why is None or f".{name} is" not in why
-                recorder.require(backend, alone, f"{name}={value!r} is refused: {why}", "allowed")
-            for value in outside:
-                why = _refusal(config_type, name, value, door)
-                named = why is not None and name in why and repr(value) in why
-                what = (
-                    f"{name}={value!r} gives {why or 'no error'}; expected a ValueError naming both"
-                )
-                recorder.require(backend, named, what, "outside")
+        for value in inside:
+            why = _refusal(config_type, name, value, door)
+            # A weight of 0 can be refused together with its partner, not by itself.
+            alone = why is None or f".{name} is" not in why
+            found.append((alone, f"{name}={value!r} is refused: {why}", "allowed"))
+        for value in outside:
+            why = _refusal(config_type, name, value, door)
+            named = why is not None and name in why and repr(value) in why
+            what = f"{name}={value!r} gives {why or 'no error'}; expected a ValueError naming both"
+            found.append((named, what, "outside"))
     finally:
         params.cfg.clear()
         params.cfg.update(saved)
+    return found
+
+
+def check_boundaries(row: Row, recorder: Recorder) -> None:
+    """Judge what a field's row allows: values at its edges pass each door, those beyond do not."""
+    if row.cells["Type"] in ("ModelConfig", "path"):
+        return
+    for backend in recorder.backends:
+        tried = recorder.once(("boundaries", row.id, backend), partial(_tried, row, backend))
+        for holds, what, case in tried:
+            recorder.require(backend, holds, what, case)
 
 
 def check_unspecified_fields(tables: dict[str, set[str]], recorder: Recorder) -> None:

@@ -60,9 +60,13 @@ def check_shape(row: Row, recorder: Recorder) -> None:
         symbols = {"B": _B, "N": 32, "C": _GRIDSIZE**2, "S": array.shape[0]}
         parts = row.cells["Shape"].strip("()").replace(" ", "").split(",")
         wanted = tuple(int(p) if p.isdigit() else symbols[p] for p in parts)
-        recorder.require(subject, array.shape == wanted, f"{name} is {array.shape}; {wanted}", name)
+        recorder.require(
+            subject, array.shape == wanted, f"{name} is {array.shape}; the text says {wanted}", name
+        )
         dtype = row.cells["Dtype"]
-        recorder.require(subject, array.dtype == dtype, f"{name} is {array.dtype}; {dtype}", name)
+        recorder.require(
+            subject, array.dtype == dtype, f"{name} is {array.dtype}; the text says {dtype}", name
+        )
 
 
 # --------------------------------------------------------------------------- archive members
