@@ -1,8 +1,9 @@
 """``training.h5``: where a training stands, so that another run can go on from there.
 
 Adam's moments as float32 datasets ``first/<canonical name>`` and ``second/<canonical name>``, the
-history as float64 datasets ``history/<name>``, everything else as root attributes. The names are
-canonical, so either backend goes on with what the other reached.
+history as float64 datasets ``history/<number>_<name>`` in the order in which it is shown,
+everything else as root attributes. The names are canonical, so either backend goes on with what
+the other reached.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ __all__ = ["TrainingState", "dump_state", "groups_digest", "load_state"]
 #: Weights that train only where the configuration says so.
 _OPTIONAL = frozenset({"probe", "log_scale"})
 _MAX_COUNT = 2**31 - 1
+_MOST_NAMES = 100
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_NUMBERED = re.compile(r"(\d\d)_(.*)", re.DOTALL)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ATTRIBUTES: dict[str, type] = {
     "batch": int,
@@ -97,10 +100,10 @@ def dump_state(state: TrainingState, config: ModelConfig) -> bytes:
         for part in ("first", "second"):
             for name, array in sorted(getattr(state, part).items()):
                 file.create_dataset(f"{part}/{name}", data=array, dtype="<f4", track_times=False)
-        for name, series in sorted(state.history.items()):
+        for i, (name, series) in enumerate(state.history.items()):
             if series:
                 data = np.asarray(series, "<f8")
-                file.create_dataset(f"history/{name}", data=data, track_times=False)
+                file.create_dataset(f"history/{i:02d}_{name}", data=data, track_times=False)
     return buffer.getvalue()
 
 
@@ -119,6 +122,8 @@ def _check(state: TrainingState, config: ModelConfig) -> None:
         raise ValueError("the learning rate schedule's best loss is NaN")
     if not _DIGEST.fullmatch(state.groups):
         raise ValueError(f"groups is {state.groups[:80]!r}; expected a SHA-256")
+    if len(state.history) > _MOST_NAMES:
+        raise ValueError(f"history has {len(state.history)} names; the limit is {_MOST_NAMES}")
     for name, series in state.history.items():
         if not _NAME.fullmatch(name) or len(series) != state.epoch:
             raise ValueError(f"history {name!r} has {len(series)} entries for {state.epoch} epochs")
@@ -174,10 +179,20 @@ def load_state(data: bytes, config: ModelConfig, where: str) -> TrainingState:
             plateau=PlateauState(
                 values["plateau_rate"], values["plateau_best"], values["plateau_bad_epochs"]
             ),
-            history={name: series.tolist() for name, series in parts["history"].items()},
+            history=_history(parts["history"]),
             groups=values["groups"],
         )
         _check(state, config)
     except READ_ERRORS as error:
         raise BadTrainingState(f"{where}: {error_text(error)}; save the model again") from error
     return state
+
+
+def _history(series: dict[str, Any]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for numbered in sorted(series):
+        match = _NUMBERED.fullmatch(numbered)
+        if match is None or match.group(2) in found:
+            raise ValueError(f"history {numbered!r} has no number, or a name that is there already")
+        found[match.group(2)] = series[numbered].tolist()
+    return found

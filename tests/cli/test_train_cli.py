@@ -16,6 +16,7 @@ from ptycho.cli.train import main
 from ptycho.config.config import InferenceConfig, ModelConfig
 from ptycho.core.loading import load_data
 from ptycho.core.progress import TrainingProgress
+from ptycho.core.training_plan import training_params
 from ptycho.raw_data import RawData
 from ptycho.simulation.simulate import built_in_scan
 from ptycho.workflows import backend_selector
@@ -85,6 +86,17 @@ def _run(*argv: object) -> int:
 
 
 # ------------------------------------------------------------------ what reaches the backend
+
+
+def test_a_model_to_go_on_from_arrives_and_has_to_exist(stand_in, scan, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert _run("--train_data", scan, "--output_dir", out, "--resume", tmp_path / "none") == 2
+    assert "TrainingConfig.resume: no saved model (wts.h5.zip) at" in capsys.readouterr().err
+    assert stand_in.cfg_at_loading == []  # before any data is read
+    (tmp_path / "earlier").mkdir()
+    assert _run("--train_data", scan, "--output_dir", out, "--resume", tmp_path / "earlier") == 0
+    assert stand_in.asked[0][2].resume == tmp_path / "earlier"
+    assert "resume" not in training_params(stand_in.asked[0][2])
 
 
 def test_what_the_data_knows_is_adopted(stand_in, scan, tmp_path, capsys):

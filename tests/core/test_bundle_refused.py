@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pickle
+import zipfile
 
 import dill
 import numpy as np
@@ -80,6 +82,30 @@ def test_a_pickle_bomb_is_refused(tmp_path, corpus, name):
 def test_truncated_archives(corpus):
     for part in (0, 1, 1000, len(corpus.archive) // 2, len(corpus.archive) - 1):
         corpus.refuse_bytes(corpus.archive[:part], NotAnArchive, "not a sound zip file")
+
+
+def boundaries(data):
+    """Return where the members of a zip file begin, and where its directory does."""
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        return [*(info.header_offset for info in file.infolist()), file.start_dir]
+
+
+def test_archives_cut_at_every_member_boundary(corpus):
+    places = boundaries(corpus.archive)
+    assert len(places) == len(corpus.members) + 1
+    for place in places:
+        for part in {max(0, place + shift) for shift in (-1, 0, 1, 30)}:
+            corpus.refuse_bytes(corpus.archive[:part], NotAnArchive, "not a sound zip file")
+
+
+def test_a_flipped_byte_in_every_member(corpus):
+    with zipfile.ZipFile(io.BytesIO(corpus.archive)) as file:
+        infos = file.infolist()
+    for info in infos:
+        flipped = bytearray(corpus.archive)
+        # The local header is 30 bytes and the name.
+        flipped[info.header_offset + 30 + len(info.filename) + info.compress_size // 2] ^= 0x10
+        corpus.refuse_bytes(bytes(flipped), ChecksumMismatch, f"'{info.filename}' is damaged")
 
 
 def test_a_flipped_byte_in_a_member(corpus):

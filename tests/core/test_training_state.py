@@ -38,7 +38,7 @@ def state(model=MODEL, probe=False, **changes):
         first=first,
         second={name: value**2 for name, value in first.items()},
         plateau=PlateauState(1e-3, 0.5, 1),
-        history={"loss": [0.3, 0.1], "val_loss": [0.4, float("nan")]},
+        history={"val_loss": [0.4, float("nan")], "loss": [0.3, 0.1]},
         groups=DIGEST,
     )
     return dataclasses.replace(found, **changes)
@@ -53,6 +53,7 @@ def test_round_trip(probe):
     for name in ("epoch", "batch", "step", "plateau", "groups"):
         assert getattr(read, name) == getattr(written, name)
     np.testing.assert_equal(read.history, written.history)
+    assert list(read.history) == list(written.history)
     for part in ("first", "second"):
         moments = getattr(read, part)
         assert set(moments) == set(getattr(written, part))
@@ -116,9 +117,11 @@ HOSTILE = {
     ),
     "a moment of NaN": (replaced(f"first/{BIAS}", np.full(64, np.nan, np.float32)), "no training"),
     "a moment of doubles": (replaced(f"first/{BIAS}", np.zeros(64)), "float64"),
-    "a longer history": (replaced("history/loss", np.zeros(3)), "3 entries for 2 epochs"),
-    "a history of images": (replaced("history/loss", np.zeros((2, 2))), "no part"),
-    "an odd name": (lambda f: f.create_dataset("history/A B", data=np.zeros(2)), "'A B'"),
+    "a longer history": (replaced("history/01_loss", np.zeros(3)), "3 entries for 2 epochs"),
+    "a history of images": (replaced("history/01_loss", np.zeros((2, 2))), "no part"),
+    "an odd name": (lambda f: f.create_dataset("history/02_A B", data=np.zeros(2)), "'A B'"),
+    "a name without number": (lambda f: f.move("history/00_val_loss", "history/x"), "no number"),
+    "a name twice": (lambda f: f.copy("history/01_loss", "history/07_loss"), "there already"),
     "something else": (lambda f: f.create_dataset("code", data=np.float32(0)), "no part"),
 }
 
