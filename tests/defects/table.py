@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs" / "known_defects.md"
@@ -65,9 +66,16 @@ def read_rows(folder: Path = HERE / "rows") -> list[Row]:
             unknown = set(entry) - set(Row.__dataclass_fields__)
             if unknown:
                 raise ValueError(f"{name}.toml: {entry.get('id')} has unknown keys {unknown}")
-            texts = {key: entry.get(key, "") for key in ("id", "what", "reason", "findings")}
-            lists = {key: tuple(entry.get(key, ())) for key in ("backends", "tests")}
-            rows.append(Row(**texts, **lists))
+            rows.append(
+                Row(
+                    id=entry.get("id", ""),
+                    what=entry.get("what", ""),
+                    backends=tuple(entry.get("backends", ())),
+                    tests=tuple(entry.get("tests", ())),
+                    reason=entry.get("reason", ""),
+                    findings=entry.get("findings", ""),
+                )
+            )
     return rows
 
 
@@ -170,14 +178,14 @@ class _Outcomes:
     def __init__(self) -> None:
         self.seen: dict[str, set[str]] = {}
 
-    def pytest_runtest_logreport(self, report: object) -> None:
+    def pytest_runtest_logreport(self, report: Any) -> None:
         """Note a report of pytest."""
-        when, outcome = getattr(report, "when"), getattr(report, "outcome")  # noqa: B009
-        if when != "call" and outcome == "passed":
+        outcome = report.outcome
+        if report.when != "call" and outcome == "passed":
             return
         if hasattr(report, "wasxfail") and outcome == "skipped":
             outcome = "xfailed"
-        path, _, test = str(getattr(report, "nodeid")).partition("::")  # noqa: B009
+        path, _, test = report.nodeid.partition("::")
         name, _, case = f"{Path(path).name}::{test}".partition("[")
         kept = "not run" if outcome == "skipped" else outcome
         for node in (name, f"{name}[{case}"):
