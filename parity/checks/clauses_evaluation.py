@@ -275,7 +275,13 @@ def several_scales(run: Recorder) -> None:
 # --------------------------------------------------------------------------- files
 
 
-@check("V-9", "ptycho_evaluate prints and writes its scores", ("backend",), framework=False)
+@check(
+    "V-9",
+    "ptycho_evaluate prints and writes its scores",
+    ("backend",),
+    framework=False,
+    quick=False,
+)
 def report(run: Recorder) -> None:
     """Four files that agree with each other, with the text, and with the scores computed here."""
     truth, positions = _object((90, 100)), _positions(run.seed)

@@ -249,7 +249,13 @@ def _report(folder: Path, *flags: object) -> dict[str, Any]:
     return content
 
 
-@check("O-6", "ptycho_overlap prints and writes its measures", ("backend",), framework=False)
+@check(
+    "O-6",
+    "ptycho_overlap prints and writes its measures",
+    ("backend",),
+    framework=False,
+    quick=False,
+)
 def report(run: Recorder) -> None:
     """Three files that agree with each other and with the text."""
     with tempfile.TemporaryDirectory() as name:
@@ -328,7 +334,13 @@ def start_line(run: Recorder) -> None:
                 run.require(subject, bool(seen.called) and told, what, f"flags {quiet}")
 
 
-@check("O-9", "Group measures are of the groups of training", ("backend",), framework=False)
+@check(
+    "O-9",
+    "Group measures are of the groups of training",
+    ("backend",),
+    framework=False,
+    quick=False,
+)
 def same_groups(run: Recorder) -> None:
     """Drawn from RawData as the backends do; for gridsize 1 there are none."""
     scan = tiny_scan(run.seed, 8, 6)

@@ -17,7 +17,8 @@ class Check:
     """A registered check. ``judges`` names the verdicts that it must be able to give.
 
     A check without ``framework`` needs neither TensorFlow nor torch: it runs where a backend
-    cannot, and counts for that backend too.
+    cannot, and counts for that backend too. One that is not ``quick`` is left out of the fast tier
+    all the same.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Check:
     function: CheckFunction
     judges: frozenset[str]
     framework: bool = True
+    quick: bool = True
 
     @property
     def framework_free(self) -> bool:
@@ -62,18 +64,20 @@ def check(
     judges: tuple[str, ...] = ("backend", "pair"),
     *,
     framework: bool = True,
+    quick: bool = True,
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register a check function under ``id``.
 
     ``judges`` says which verdicts it gives: ``backend`` (one for each backend), ``pair``, or both;
-    ``framework`` whether it needs the backends' frameworks.
+    ``framework`` whether it needs the backends' frameworks; ``quick`` whether it belongs to the
+    fast tier where it needs none.
     Raises ``ValueError`` for an id that is taken.
     """
 
     def register(function: CheckFunction) -> CheckFunction:
         if id in _CHECKS:
             raise ValueError(f"two parity checks have the id {id!r}")
-        _CHECKS[id] = Check(id, title, function, frozenset(judges), framework)
+        _CHECKS[id] = Check(id, title, function, frozenset(judges), framework, quick)
         return function
 
     return register
