@@ -57,6 +57,19 @@ class NetworkCase:
         stages: Arrays = importlib.import_module(f"{PACKAGES[judge]}.model").evaluate(*given)
         return stages
 
+    def rounded(self, seed: int) -> Arrays:
+        """Return the reference's results after weights and patterns moved by one float32 digit."""
+        rng = np.random.default_rng(seed)
+
+        def moved(values: NDArray[Any]) -> NDArray[np.float64]:
+            digits = np.finfo(np.float32).eps * rng.uniform(-1, 1, np.shape(values))
+            return np.asarray(values, np.float64) * (1 + digits)
+
+        weights: Arrays = {name: moved(value) for name, value in self.weights.items()}
+        # The scale is a logarithm: a digit of it is many of what it multiplies.
+        weights["log_scale"] = self.weights["log_scale"]
+        return oracle.evaluate(self.config, weights, moved(self.x), self.offsets)
+
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Print in one line what hypothesis would print as arrays."""
         printer.text(repr(self))
