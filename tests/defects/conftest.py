@@ -271,6 +271,12 @@ def start() -> Callable[..., Weights]:
     return make
 
 
+@pytest.fixture
+def global_random() -> Any:
+    """NumPy's global generator, which must neither matter nor be touched."""
+    return np.random.mtrand._rand
+
+
 @pytest.fixture(scope="session")
 def ask() -> Callable[[str], Any]:
     """Return a function that runs Python source in a fresh process and reads the JSON it prints."""

@@ -185,16 +185,16 @@ def test_T_22_lonely_positions_get_no_invalid_neighbour(contain, scan):
     assert all(len(set(group)) == 4 for group in groups)
 
 
-def test_T_23_zero_is_a_seed_and_the_global_generator_is_left_alone(contain):
-    np.random.seed(11)  # noqa: NPY002
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+def test_T_23_zero_is_a_seed_and_the_global_generator_is_left_alone(global_random, contain):
+    global_random.seed(11)
+    before = global_random.get_state()[1].copy()
     zero, default = contain(2, seed=0), contain(2, seed=42)
     assert not np.array_equal(zero.groups, default.groups)
-    np.random.seed(99)  # noqa: NPY002
+    global_random.seed(99)
     np.testing.assert_array_equal(zero.groups, contain(2, seed=0).groups)
-    np.random.seed(11)  # noqa: NPY002
+    global_random.seed(11)
     contain(2)
-    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    np.testing.assert_array_equal(before, global_random.get_state()[1])
 
 
 def test_P_37_mapped_patterns_go_through_the_workflow(contain, scan, tmp_path):

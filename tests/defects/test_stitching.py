@@ -98,10 +98,10 @@ def test_D_21_what_does_not_fit_is_refused(backend, patches, offsets, M):
         _door(backend)(stack, np.zeros((offsets, 1, 2, 1)), M=M)
 
 
-def test_D_14_stitching_twice_groups_alike(backend, scene, perfect, config_of):
-    np.random.seed(1)  # noqa: NPY002  # a global state that must not matter
+def test_D_14_stitching_twice_groups_alike(global_random, backend, scene, perfect, config_of):
+    global_random.seed(1)
     one, _, first = _stitched(backend, scene, perfect, config_of, 2)
-    np.random.seed(2)  # noqa: NPY002
+    global_random.seed(2)
     two, _, second = _stitched(backend, scene, perfect, config_of, 2)
     np.testing.assert_array_equal(np.concatenate(first.seen), np.concatenate(second.seen))
     np.testing.assert_array_equal(one, two)
