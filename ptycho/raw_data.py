@@ -117,20 +117,21 @@ class RawData:
     def from_file(
         path: str | Path, validate_config: bool = False, current_config: Any = None
     ) -> RawData:
-        """Read a scan from an NPZ file.
+        """Read a scan from an NPZ file, a ptychodus product or training file, or a CXI file.
 
-        The keys are the constructor's arguments; ``diffraction`` is read for ``diff3d`` and
-        ``_metadata`` (JSON text) for ``metadata``. Patterns stacked along the last axis
-        (H, W, n) are recognised by the number of positions; a last axis of length 1 of
-        (n, N, N, 1) is dropped. With ``validate_config``, differences between the file's
-        metadata and ``current_config`` are logged as warnings.
+        The format is told by the content (``specs/data_contracts.md``). The keys of an NPZ file
+        are the constructor's arguments; ``diffraction`` is read for ``diff3d`` and ``_metadata``
+        (JSON text) for ``metadata``. Patterns stacked along the last axis (H, W, n) are
+        recognised by the number of positions; a last axis of length 1 of (n, N, N, 1) is dropped.
+        With ``validate_config``, differences between the file's metadata and ``current_config``
+        are logged as warnings.
 
         Raises ``FileNotFoundError``; ``KeyError`` naming the missing keys and those present;
-        ``ValueError`` where the file is not a readable NPZ, holds pickled objects, or its
-        contents make no scan.
+        ``ValueError`` where the file is of no such format, holds pickled objects, points at other
+        files, or its contents make no scan.
         """
         values = read_scan(path)
-        start = {"xcoords_start": None, "ycoords_start": None, "scan_index": None}
+        start = dict.fromkeys(("xcoords_start", "ycoords_start", "scan_index"))
         try:
             raw = RawData(**{**start, **values})
         except ValueError as error:
@@ -146,10 +147,13 @@ class RawData:
         return RawData.from_file(train), RawData.from_file(test)
 
     def to_file(self, path: str | Path) -> Path:
-        """Write everything this scan holds to an NPZ file; return its path.
+        """Write everything this scan holds to a file; return its path.
 
-        ``.npz`` is appended if missing. The file appears whole or not at all, needs no pickle,
-        and :meth:`from_file` gives back what was written. What is None is left out.
+        A path ending in ``.h5`` or ``.hdf5`` becomes a ptychodus product with a group
+        ``raw_data`` (:func:`ptycho.io.product.write_product` says what it needs), any other an
+        NPZ file, to which ``.npz`` is appended if missing. The file appears whole or not at all,
+        needs no pickle, and :meth:`from_file` gives back what was written. What is None is left
+        out.
 
         Raises ``ValueError`` where there are no patterns or no probe, without which a file could
         not be read back, or where the metadata is not JSON-able.

@@ -19,6 +19,7 @@ MODULES = (
     "clauses_config",
     "clauses_data",
     "clauses_mask",
+    "clauses_formats",
     "clauses_grouping",
     "clauses_sampling",
     "clauses_params",

@@ -189,6 +189,7 @@ def _amplitudes() -> NDArray[np.float64]:
 #: Case -> dtype, domain of the scan, domain of the configuration, whether counts are meant.
 _DOMAINS: dict[str, tuple[str, str, str, bool]] = {
     "integers": ("u1", "auto", "auto", True),
+    "16-bit integers": ("u2", "auto", "auto", True),
     "32-bit integers": ("i4", "auto", "auto", True),
     "floats": ("f4", "auto", "auto", False),
     "doubles": ("f8", "auto", "auto", False),
@@ -225,8 +226,10 @@ def _configurations(domain: str) -> tuple[TrainingConfig, InferenceConfig]:
 @check("D-5", "One square root of counts, in training and inference", ("backend",), framework=False)
 def domain(run: Recorder) -> None:
     """Integers or declared counts; the scan keeps its patterns, asking twice changes nothing."""
-    amplitude = _amplitudes()
+    small = _amplitudes()
     for case, (kind, declared, configured, counts) in _DOMAINS.items():
+        # Counts up to 56644, whose squares and sums fit no 16 bits.
+        amplitude = small if kind == "u1" else small * 17
         given = (amplitude**2 if counts else amplitude).astype(kind)
         kept = given.copy()
         scan = tiny_scan(run.seed, patterns=given, measurement_domain=declared)

@@ -1,6 +1,6 @@
 """``ptycho_demo``: the main job from a scan to a report, on both backends.
 
-Simulates the built-in scan (or takes ``--data FILE.npz``), trains both backends, writes both
+Simulates the built-in scan (or takes ``--data FILE``), trains both backends, writes both
 bundles, loads each bundle with each backend in new processes, reconstructs, scores, runs the
 parity gate and writes ``report.html`` and ``report.json``.
 """
@@ -28,9 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``ptycho_demo``."""
     parser = Parser(prog="ptycho_demo", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("outputs/demo"), help="directory")
-    parser.add_argument(
-        "--data", type=Path, help="a scan in the NPZ schema instead of the built-in"
-    )
+    parser.add_argument("--data", type=Path, help="a scan file instead of the built-in scan")
     parser.add_argument("--epochs", type=int, help="per backend, default 4, more for small scans")
     parser.add_argument("--gridsize", type=int, choices=(1, 2), default=1)
     parser.add_argument("--seed", type=int, default=0)

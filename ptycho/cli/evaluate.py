@@ -36,8 +36,8 @@ SECTIONS = (
         "evaluation",
         EvaluateOptions,
         help={
-            "truth": "scan whose objectGuess is the truth and whose positions tell the area (NPZ; "
-            "required)",
+            "truth": "scan whose objectGuess is the truth and whose positions tell the area; any "
+            "scan file or ptychodus product (required)",
             "output": "directory for the results (required)",
             "margin": "pixels by which the scored area exceeds the box of the scan positions",
             "max_shift": "largest shift in pixels that alignment may remove",

@@ -22,8 +22,8 @@ MODEL: dict[str, str] = {
 
 #: Fields of ``TrainingConfig`` and ``InferenceConfig``.
 RUN: dict[str, str] = {
-    "train_data_file": "scan to train on (NPZ)",
-    "test_data_file": "scan to reconstruct (NPZ)",
+    "train_data_file": "scan to train on (NPZ, ptychodus HDF5 or CXI)",
+    "test_data_file": "scan to reconstruct (NPZ, ptychodus HDF5 or CXI)",
     "model_path": "bundle: the directory holding wts.h5.zip, the file, or an unpacked bundle",
     "output_dir": "directory for the results",
     "backend": "who computes",

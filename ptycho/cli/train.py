@@ -102,7 +102,7 @@ def require_file(path: Path | None, flag: str) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{flag}: no such file: {path}")
     if path.is_dir():
-        raise IsADirectoryError(f"{flag}: {path} is a directory; expected an NPZ file")
+        raise IsADirectoryError(f"{flag}: {path} is a directory; expected a scan file")
     return path
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ptycho.core.geometry import FloatArray, group_offsets, relative_coordinates
 from ptycho.core.grouping import IndexArray, draw_groups
 from ptycho.core.patterns import Patterns
+from ptycho.core.position_checks import check_group_spread, check_scan_extent
 from ptycho.core.sampling import grouping_generator
 from ptycho.core.scaling import normalisation_factor
 from ptycho.core.stitching import extract_patches
@@ -261,5 +262,7 @@ class PtychoDataContainer:
             raise ValueError(f"groups have shape {groups.shape}; expected (B, gridsize**2)")
         if groups.size and not (groups.min() >= 0 and groups.max() < n):
             raise ValueError(f"groups hold indices outside 0..{n - 1}")
+        check_scan_extent(self.positions, self.N)
+        check_group_spread(self.positions, groups, self.N)
         if not (np.isfinite(self.normalisation) and self.normalisation > 0):
             raise ValueError(f"normalisation factor is {self.normalisation}; it must be positive")

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
+#: Side in pixels of the largest canvas that is stitched: 2**28 pixels, about 20 GB of sums.
+LARGEST_CANVAS = 16384
+
 
 def group_offsets(positions: FloatArray, groups: NDArray[np.integer]) -> FloatArray:
     """Return group centres, shape (B, 1, 2, 1), from positions (n, 2) = [x, y] in pixels."""

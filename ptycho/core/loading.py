@@ -27,7 +27,7 @@ def load_data(
     coord_scale: float = 1.0,
     measurement_domain: str | None = None,
 ) -> RawData:
-    """Read a scan from an NPZ file and keep a random part of it.
+    """Read a scan from a file (NPZ, ptychodus HDF5, CXI) and keep a random part of it.
 
     ``n_subsample`` patterns are kept (``n_images`` is its older name and gives way to it), all if
     the scan has no more; which ones follows from ``subsample_seed`` (42 unless given), and they

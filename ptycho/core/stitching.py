@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.core.geometry import FloatArray, stitch_canvas_side
+from ptycho.core.position_checks import check_canvas
 
 ComplexArray = NDArray[np.complexfloating]
 
@@ -34,7 +35,8 @@ def reassemble(patches: NDArray[Any], offsets: NDArray[Any], M: int) -> ComplexA
     with i. Pixels that no patch covers are 0.
 
     Raises ``ValueError`` for other shapes, no patches, numbers of patches and offsets that
-    differ, offsets that are not finite, or M outside 1..N.
+    differ, offsets that are not finite or need a canvas larger than
+    ``geometry.LARGEST_CANVAS``, or M outside 1..N.
     """
     stack = _checked_patches(patches)
     points = _checked_points(offsets, "offsets")
@@ -45,6 +47,7 @@ def reassemble(patches: NDArray[Any], offsets: NDArray[Any], M: int) -> ComplexA
         raise ValueError("there are no patches to stitch")
     if not 1 <= M <= N:
         raise ValueError(f"M is {M}; it must be between 1 and the patch side {N}")
+    check_canvas(points, M)
     shifts = points - points.mean(axis=0)
     side = stitch_canvas_side(M, float(np.abs(shifts).max()))
     total, coverage = _scatter(stack, shifts, M, side)

@@ -1,1 +1,1 @@
-"""Files: NPZ scans."""
+"""Files: scans in NPZ and HDF5."""

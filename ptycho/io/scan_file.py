@@ -1,10 +1,9 @@
-"""Scan files: the NPZ keys of a scan, read into constructor arguments and written back."""
+"""Scan files of every format, told apart by what they hold and not by their names."""
 
 from __future__ import annotations
 
-import json
-import logging
 import math
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,56 +11,52 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.io.npz import read_npz, write_npz
+from ptycho.io.npz_scan import read_npz_scan, write_npz_scan
 
-_LOG = logging.getLogger(__name__)
+__all__ = ["metadata_differences", "read_scan", "write_scan"]
 
-_REQUIRED = ("xcoords", "ycoords", "diff3d|diffraction", "probeGuess")
-_OPTIONAL = (
-    "xcoords_start", "ycoords_start", "scan_index", "objectGuess", "Y", "norm_Y_I",
-    "bad_pixels", "measurement_domain", "_metadata",
-)  # fmt: skip
-#: Keys whose value is a single entry.
-_SCALARS = ("norm_Y_I", "measurement_domain")
+#: First bytes of an HDF5 file.
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+#: Suffixes under which a scan is written as a product.
+_PRODUCT_SUFFIXES = (".h5", ".hdf5")
 #: Metadata entries that should agree with a configuration.
 _PHYSICS = ("nphotons", "N", "gridsize")
-
-Array = NDArray[Any]
 
 
 def read_scan(path: str | Path) -> dict[str, Any]:
     """Read a scan file into the arguments of ``ptycho.raw_data.RawData`` that it has.
 
-    ``diffraction`` is read for ``diff3d``, ``_metadata`` (JSON text) for ``metadata``. Patterns
-    (H, W, n) are recognised by the number of positions and turned to (n, H, W); a last axis of
-    length 1 after (n, N, N) is dropped. Raises as :func:`ptycho.io.npz.read_npz`.
+    NPZ, ptychodus product, ptychodus training data or CXI. Patterns (H, W, n) are recognised by
+    the number of positions and turned to (n, H, W); where n is H as well, they are taken as
+    (n, H, W). A last axis of length 1 after (n, N, N) is dropped.
+
+    Raises ``FileNotFoundError``; ``KeyError`` naming what is missing; ``ValueError`` where the
+    file is none of these formats, is damaged, or points at other files.
     """
-    values: dict[str, Any] = dict(read_npz(path, _REQUIRED, _OPTIONAL))
-    alias = values.pop("diffraction", None)
-    patterns = values.pop("diff3d", alias)
-    values["diff3d"] = _pattern_first(_without_channel(patterns), values["xcoords"].size)
-    if "Y" in values:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    values = _read_hdf5(path) if _is_hdf5(path) else _read_npz(path)
+    if values["diff3d"] is not None:
+        patterns = _without_channel(values["diff3d"])
+        values["diff3d"] = _pattern_first(patterns, values["xcoords"].size)
+    if values.get("Y") is not None:
         values["Y"] = _without_channel(values["Y"])
-    for key in _SCALARS:
-        if key in values:
-            values[key] = values[key][()]
-    if "_metadata" in values:
-        values["metadata"] = _parse_metadata(path, values.pop("_metadata"))
     return values
 
 
 def write_scan(path: str | Path, values: Mapping[str, Any]) -> Path:
     """Write arguments of ``RawData`` that are not None to a scan file; return its path.
 
-    Raises ``ValueError`` where the metadata cannot be written as JSON.
+    A path ending in ``.h5`` or ``.hdf5`` becomes a ptychodus product with the scan in its group
+    ``raw_data``, any other an NPZ file. Raises ``ValueError`` where the metadata cannot be
+    written as JSON, or a product lacks what it needs.
     """
-    arrays = {k: np.asarray(v) for k, v in values.items() if v is not None and k != "metadata"}
-    if values.get("metadata") is not None:
-        try:
-            arrays["_metadata"] = np.asarray(json.dumps(values["metadata"]))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: metadata cannot be written as JSON: {error}") from error
-    return write_npz(path, arrays)
+    if Path(path).suffix.lower() in _PRODUCT_SUFFIXES:
+        from ptycho.io.product import write_product
+
+        return write_product(path, values)
+    return write_npz_scan(path, values)
 
 
 def metadata_differences(metadata: Mapping[str, Any], config: Any) -> list[str]:
@@ -77,23 +72,53 @@ def metadata_differences(metadata: Mapping[str, Any], config: Any) -> list[str]:
     return differences
 
 
-def _without_channel(array: Array) -> Array:
+def _is_hdf5(path: Path) -> bool:
+    # A user block may stand before the signature: 512 bytes, or a power of two times that.
+    with path.open("rb") as stream:
+        size, start = path.stat().st_size, 0
+        while start < min(size, 1 << 24):
+            stream.seek(start)
+            if stream.read(len(_HDF5)) == _HDF5:
+                return True
+            start = max(512, 2 * start)
+    return False
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{path} is no scan: neither an NPZ file (a zip archive of NumPy arrays) nor an HDF5 "
+            "file (ptychodus product, CXI), or it is cut off"
+        )
+    return read_npz_scan(path)
+
+
+def _read_hdf5(path: Path) -> dict[str, Any]:
+    # h5py takes a moment to import, which NPZ files need not wait for.
+    from ptycho.io.cxi import is_cxi, read_cxi
+    from ptycho.io.hdf5 import open_hdf5
+    from ptycho.io.product import is_product, read_product
+    from ptycho.io.training_file import is_training_file, read_training_file
+
+    with open_hdf5(path) as file:
+        if is_product(file):
+            return read_product(file)
+        if is_training_file(file):
+            return read_training_file(file)
+        if is_cxi(file):
+            return read_cxi(file)
+        raise ValueError(
+            f"{path} is an HDF5 file but no scan: it is neither a ptychodus product (probe, "
+            "object, probe_position_x_m, ...), nor ptychodus training data (patterns, probe, "
+            f"...), nor CXI (entry_1); its root has {', '.join(file.names()) or 'nothing'}"
+        )
+
+
+def _without_channel(array: NDArray[Any]) -> NDArray[Any]:
     return array[..., 0] if array.ndim == 4 and array.shape[-1] == 1 else array
 
 
-def _pattern_first(patterns: Array, n: int) -> Array:
+def _pattern_first(patterns: NDArray[Any], n: int) -> NDArray[Any]:
     if patterns.ndim == 3 and patterns.shape[0] != n and patterns.shape[2] == n:
         return np.ascontiguousarray(np.moveaxis(patterns, 2, 0))
     return patterns
-
-
-def _parse_metadata(path: str | Path, text: Array) -> dict[str, Any] | None:
-    try:
-        metadata = json.loads(str(text[()]))
-    except json.JSONDecodeError as error:
-        _LOG.warning("%s: _metadata is not JSON and is ignored: %s", path, error)
-        return None
-    if not isinstance(metadata, dict):
-        _LOG.warning("%s: _metadata is not a JSON object and is ignored", path)
-        return None
-    return metadata
