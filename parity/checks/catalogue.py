@@ -26,6 +26,7 @@ MODULES = (
     "clauses_cli",
     "clauses_errors",
     "clauses_runs",
+    "clauses_interrupt",
     "clauses_overlap",
     "clauses_evaluation",
     "clauses_rings",

@@ -178,10 +178,13 @@ def train(namespace: argparse.Namespace) -> None:
         **dataclasses.asdict(job.options),
         torch_execution_config=job.execution if config.backend == "pytorch" else None,
     )
+    interrupted = "interrupted" in results["history"]
+    if interrupted and not results["step_losses"]:
+        raise KeyboardInterrupt  # nothing was reached that may replace what is there
     model_manager(backend.__name__).save(config.output_dir)
     backend.save_outputs(amplitude, phase, results, str(config.output_dir))
     report(namespace, config, results, amplitude is not None)
-    if "interrupted" in results["history"]:
+    if interrupted:
         logger.warning("training was interrupted; what it had reached is saved")
         raise KeyboardInterrupt
 

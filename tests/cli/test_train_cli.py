@@ -43,6 +43,7 @@ class StandIn(ModuleType):
         self.saved: list[Path] = []
         self.fails: BaseException | None = None
         self.also: dict[str, list[float]] = {}
+        self.step_losses = [2.5, 1.5]
 
     def load_data(self, path, **keywords):
         self.cfg_at_loading.append(dict(params.cfg))
@@ -58,7 +59,8 @@ class StandIn(ModuleType):
         if self.fails:
             raise self.fails
         self.asked.append((train, test, config, keywords, dict(params.cfg)))
-        return None, None, {"history": {"loss": [2.0, 1.0], **self.also}, "seconds": 0.5}
+        history = {"loss": [2.0, 1.0], **self.also}
+        return None, None, {"history": history, "seconds": 0.5, "step_losses": self.step_losses}
 
     def save(self, directory):
         self.saved.append(Path(directory))
@@ -199,6 +201,12 @@ def test_an_interrupted_training_is_saved_and_reported(stand_in, scan, tmp_path,
     assert _run("--train_data", scan, "--output_dir", tmp_path) == 130
     assert stand_in.saved == [tmp_path]
     assert "what it had reached is saved" in capsys.readouterr().err
+
+
+def test_a_training_interrupted_before_its_first_step_saves_nothing(stand_in, scan, tmp_path):
+    stand_in.also, stand_in.step_losses = {"interrupted": [1.0]}, []
+    assert _run("--train_data", scan, "--output_dir", tmp_path) == 130
+    assert stand_in.saved == []
 
 
 # ------------------------------------------------------------------ refusals
