@@ -24,6 +24,7 @@ _HEADING = re.compile(r"^(\d+(?:\.\d+)*)\.?\s+(.+)$")
 _LEVEL = re.compile(r"\b(" + "|".join(LEVELS) + r")\b")
 _LOWER_CASE = re.compile(r"\b(must|shall)\b")
 _VERSION = re.compile(r"^Version:\s*(\S+)\s*$", re.MULTILINE)
+_MAIN_TEXT = "ptychodus_api_spec.md"
 #: The one sentence that may list the words without being a clause.
 _CONVENTION = "RFC 2119"
 
@@ -175,8 +176,11 @@ def parse_text(name: str, text: str) -> Spec:
 
 
 def specification_folder() -> Path:
-    """Return the folder of the specifications: beside the package in a checkout."""
-    return Path(__file__).resolve().parents[2] / "specs"
+    """Return the folder of the specifications: beside the package in a checkout, else inside it."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / "specs"
+    # Other projects have a folder of that name; ours is known by its text.
+    return checkout if (checkout / _MAIN_TEXT).is_file() else package / "specs"
 
 
 def load_specification(folder: Path | None = None) -> Spec:
@@ -187,7 +191,10 @@ def load_specification(folder: Path | None = None) -> Spec:
     folder = folder or specification_folder()
     files = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
     if not files:
-        raise FileNotFoundError(f"no specification (*.md) in {folder}")
+        raise FileNotFoundError(
+            f"no specification (*.md) in {folder}; run parity in a checkout, or install a wheel "
+            "that was built from one"
+        )
     return _parsed(tuple((path.name, path.read_text(encoding="utf-8")) for path in files))
 
 
