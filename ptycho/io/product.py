@@ -58,15 +58,18 @@ def read_product(file: Hdf5Reader) -> dict[str, Any]:
     the product. ``diff3d`` is None without ``raw_data``. Raises as :class:`Hdf5Reader`.
     """
     values: dict[str, Any] = {"diff3d": None, "metadata": _metadata(file)}
-    values["probeGuess"] = _modes(file.array("probe"), f"{file.path}: 'probe'")
+    raw = file.has_group(RAW)
+    if not (raw and file.has(f"{RAW}/probeGuess")):
+        values["probeGuess"] = _modes(file.array("probe"), f"{file.path}: 'probe'")
     shape = file.shape("object")
     if len(shape) not in (2, 3):
         raise ValueError(f"{file.path}: 'object' has shape {shape}; expected (layers, H, W)")
-    if len(shape) == 2 or shape[0] == 1:
+    if raw and file.has(f"{RAW}/objectGuess"):
+        pass  # an array like the product's, read below
+    elif len(shape) == 2 or shape[0] == 1:
         values["objectGuess"] = file.array("object").reshape(shape[-2:])
     else:
         _LOG.warning("%s: the object has %d layers and is left out", file.path, shape[0])
-    raw = file.has_group(RAW)
     if raw and file.has(f"{RAW}/xcoords") and file.has(f"{RAW}/ycoords"):
         values["xcoords"], values["ycoords"] = (
             file.array(f"{RAW}/{name}") for name in ("xcoords", "ycoords")

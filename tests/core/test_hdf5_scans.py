@@ -1,11 +1,13 @@
 """Scans in HDF5: files that ptychodus wrote, CXI files, products of our own."""
 
+import tracemalloc
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from ptycho.core.container import PtychoDataContainer
 from ptycho.core.forward import scan_intensity
 from ptycho.core.loading import load_data
 from ptycho.raw_data import RawData
@@ -130,6 +132,28 @@ def test_a_product_that_lacks_something_is_not_written(tmp_path, changes, words)
     with pytest.raises(ValueError, match=f"a product needs.*{words}"):
         scan(**changes).to_file(tmp_path / "scan.h5")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ["npz", "h5"])
+def test_reading_a_scan_takes_little_more_memory_than_the_scan(tmp_path, suffix):
+    counts = np.random.default_rng(0).integers(0, 900, (1000, 64, 64)).astype(np.uint16)
+    raw = RawData(
+        *np.random.default_rng(1).uniform(40, 90, (2, 1000)), None, None, counts,
+        np.ones((64, 64), complex), None, objectGuess=np.ones((130, 130), complex),
+        bad_pixels=np.eye(64, dtype=bool), metadata=scan().metadata,
+    )  # fmt: skip
+    path = raw.to_file(tmp_path / f"scan.{suffix}")
+
+    def use() -> None:
+        grouping = {"gridsize": 3, "n_groups": None, "seed": 0, "neighbor_count": 9}
+        PtychoDataContainer.from_raw(RawData.from_file(path), N=64, **grouping).batch_X([0, 1])
+
+    use()  # what is imported on the way is imported by now
+    tracemalloc.start()
+    use()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.3 * counts.nbytes
 
 
 # --------------------------------------------------------------------------- CXI
