@@ -138,7 +138,7 @@ def chosen_records(
 
 
 def dangling(spec: Spec, bindings: Mapping[str, Binding], checks: Mapping[str, Check]) -> list[str]:
-    """Return complaints about bindings to clauses or checks that do not exist."""
+    """Return complaints about bindings and decisions that name what does not exist."""
     known = {record.id for record in records(spec)}
     lines = []
     for binding in bindings.values():
@@ -148,5 +148,13 @@ def dangling(spec: Spec, bindings: Mapping[str, Binding], checks: Mapping[str, C
             f"binding of {binding.clause}: there is no check {id}"
             for id in binding.checks
             if id not in checks
+        ]
+    for row in spec.rows:
+        held = row.cells.get("Held by") if row.kind == "decisions" else None
+        lines += [
+            f"{row.place.path}: decision {row.cells['Topic']!r} is held by {id!r}, which is "
+            "neither a clause, a row nor a check"
+            for id in ([] if held is None else held.split(", "))
+            if id not in known and id not in checks
         ]
     return lines
