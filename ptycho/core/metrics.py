@@ -116,7 +116,8 @@ def correlation(image: NDArray[Any], truth: NDArray[Any]) -> float:
     a, b = a - a.mean(), b - b.mean()
     if float(a.std()) <= _FLAT * magnitude[0] or float(b.std()) <= _FLAT * magnitude[1]:
         return 0.0
-    return float((a * b).mean() / (a.std() * b.std()))
+    # Rounding may carry the quotient past 1.
+    return float(np.clip((a * b).mean() / (a.std() * b.std()), -1.0, 1.0))
 
 
 def _without_plane(image: FloatArray) -> FloatArray:

@@ -44,17 +44,17 @@ def _similarity(
 
     if not data_range > 0:
         return math.nan
-    return float(
-        ssim(
-            truth,
-            image,
-            data_range=data_range,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            K1=0.01 if luminance else _NO_LUMINANCE,
-        )
+    mean = ssim(
+        truth,
+        image,
+        data_range=data_range,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        K1=0.01 if luminance else _NO_LUMINANCE,
     )
+    # Rounding may carry the mean past 1.
+    return float(np.clip(mean, -1.0, 1.0))
 
 
 def multiscale_scales(shape: tuple[int, ...]) -> int:
