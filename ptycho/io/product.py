@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,9 @@ def write_product(path: str | Path, values: Mapping[str, Any]) -> Path:
     Raises ``ValueError`` where the pixel size, the object or the probe is missing.
     """
     metadata = values.get("metadata") or {}
-    geometry = {"center_x_m": 0.0, "center_y_m": 0.0, **metadata.get(_GEOMETRY_KEY, {})}
+    stored = metadata.get(_GEOMETRY_KEY)
+    given = _numbers(stored, _GEOMETRY) if isinstance(stored, Mapping) else {}
+    geometry = {"center_x_m": 0.0, "center_y_m": 0.0, **given}
     missing = [key for key in _GEOMETRY if key not in geometry]
     missing += [key for key in ("objectGuess", "probeGuess") if values.get(key) is None]
     if missing:
@@ -195,16 +197,25 @@ def write_product(path: str | Path, values: Mapping[str, Any]) -> Path:
     return Path(path)
 
 
+def _numbers(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
+    """Return those of ``names`` that are numbers in ``values``."""
+    return {
+        name: float(values[name]) for name in names if isinstance(values.get(name), (int, float))
+    }
+
+
 def _write_root(
     file: h5py.File,
     values: Mapping[str, Any],
     metadata: Mapping[str, Any],
     geometry: Mapping[str, float],
 ) -> None:
-    for key in _NUMBERS:
-        file.attrs[key] = float(metadata.get(key, 0.0))
+    for key, number in {**dict.fromkeys(_NUMBERS, 0.0), **_numbers(metadata, _NUMBERS)}.items():
+        file.attrs[key] = number
     for key in _TEXTS:
-        file.attrs[key] = str(metadata.get(key, ""))
+        # HDF5 takes neither NUL nor half a character.
+        text = str(metadata.get(key, "")).replace("\0", "")
+        file.attrs[key] = text.encode("utf-8", "replace").decode()
     obj, probe = np.asarray(values["objectGuess"]), np.asarray(values["probeGuess"])
     for name, key, side, axis in zip(
         _POSITIONS, ("xcoords", "ycoords"), obj.shape[::-1], (0, 1), strict=True
