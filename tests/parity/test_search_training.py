@@ -66,7 +66,7 @@ def _judge_weights(case: TrainingCase, weights: dict[str, np.ndarray], backend: 
         assert not case.depends_on(name), f"{backend}: {name} did not change"
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(training_cases(largest_N=32, largest_gridsize=2))
 def test_one_step_of_any_training(case):
     _judge(case, "training")
