@@ -9,6 +9,7 @@ import pytest
 
 from ptycho import model_manager
 from ptycho.core.bundle import read_bundle
+from ptycho.core.progress import TrainingProgress
 
 FIELDS = {
     "nepochs": 4,
@@ -67,6 +68,30 @@ def test_twice_interrupted(fit, make_config, saved):
     assert rest.step_losses == whole.step_losses[9:]
     assert rest.history == whole.history
     assert rest.state.step == whole.state.step == 12
+
+
+def test_an_interrupt_of_the_keyboard_loses_no_step(fit, make_config, saved, monkeypatch):
+    config = make_config(1, **{**FIELDS, "scheduler": "WarmupCosine"})
+    whole = fit(config)
+    step, seen = TrainingProgress.step, []
+
+    def interrupt(self, loss):
+        seen.append(loss)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        step(self, loss)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingProgress, "step", interrupt)
+        cut = fit(config)
+    assert cut.history["interrupted"] == [2.0]
+    begun = saved("begun", cut)
+    assert read_bundle(begun).state.step == 5
+    rest = fit(dataclasses.replace(config, resume=begun))
+    assert rest.step_losses == whole.step_losses[5:]
+    assert "interrupted" not in rest.history
+    for name, value in whole.weights.items():
+        np.testing.assert_array_equal(rest.weights[name], value)
 
 
 def test_only_what_trains_has_moments(fit, make_config):
