@@ -282,7 +282,7 @@ def run_gate(
     tolerances, deviations = load_tolerances(), load_deviations()
     present = _Present.of(backends, import_them=any(check.framework for check in checks))
     report = GateReport(backends=present.lines)
-    memory: Memory = {}
+    memory: Memory = {c.prepare: c.prepare() for c in checks if c.prepare is not None}
     for check in checks:
         able, guests, unable = present.for_check(check)
         result, measured = run_check(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +13,7 @@ from typing import Any, cast
 from unittest import mock
 
 from parity.callchain.scenario import PACKAGES, BackendName, package_of
+from parity.checks import child
 from parity.checks.clauses_inference import refusal
 from parity.checks.door_trainings import scan
 from parity.checks.observing import messages
@@ -36,19 +35,8 @@ _PHRASES = {
 }
 
 
-def _unequipped() -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "parity.unequipped"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-        timeout=_TIMEOUT_SECONDS,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"exit code {done.returncode}: {done.stderr.strip()[-400:]}")
-    report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return report
+def _unequipped() -> subprocess.Popen[str]:
+    return child.start("-m", "parity.unequipped")
 
 
 @check(
@@ -56,10 +44,11 @@ def _unequipped() -> dict[str, Any]:
     "Without its framework a backend refuses, says how to install it, and none takes its place",
     ("backend",),
     framework=False,
+    prepare=_unequipped,
 )
 def policy(run: Recorder) -> None:
     """Through five doors: without any framework, beside the other one, and with an old one."""
-    report = _unequipped()
+    report = run.once("Q-31", lambda: child.finish(run.prepared(_unequipped), _TIMEOUT_SECONDS))
     for subject, phrases in _PHRASES.items():
         if subject not in run.backends:
             continue

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import json
-import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +15,7 @@ import numpy as np
 
 from parity.callchain.recorder import first_entries
 from parity.callchain.scenario import package_of
+from parity.checks import child
 from parity.checks.observing import doors, everyone, outcome, params_kept, says, tiny_scan
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
@@ -257,20 +255,20 @@ print(json.dumps({"modules": found, "handled": handled}))
 """
 
 
-def _imported() -> dict[str, Any]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run(
-        [sys.executable, "-c", _IMPORTING, *_LIGHT],
-        capture_output=True, text=True, env=environment, timeout=300, check=True,
-    )  # fmt: skip
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+def _imported() -> subprocess.Popen[str]:
+    return child.start("-c", _IMPORTING, *_LIGHT)
 
 
-@check("P-12", "Importing loads no framework and leaves no trace", ("backend",), framework=False)
+@check(
+    "P-12",
+    "Importing loads no framework and leaves no trace",
+    ("backend",),
+    framework=False,
+    prepare=_imported,
+)
 def imports(run: Recorder) -> None:
     """One module after the other in a fresh interpreter that watches files and global state."""
-    outcomes = run.once("imports", _imported)
+    outcomes = run.once("P-12", lambda: child.finish(run.prepared(_imported), 300))
     for name, found in outcomes["modules"].items():
         everyone(run, not found["frameworks"], f"loads {found['frameworks']}", name)
         everyone(run, not found["written"], f"writes {found['written']}", name)
@@ -294,8 +292,17 @@ def _at_import(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         defaults: list[ast.AST] = list(node.args.defaults)
         inner = iter(defaults + list(getattr(node, "decorator_list", [])))
-    for child in inner:
-        yield from _at_import(child)
+    for part in inner:
+        yield from _at_import(part)
+
+
+def _calls_at_import(module: str) -> list[str]:
+    bad = []
+    for node in _at_import(syntax_tree(source_path(module))):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+                bad += [f"{name}() in line {node.lineno}"] if name in _FORBIDDEN else []
+    return bad
 
 
 @check(
@@ -306,9 +313,5 @@ def module_level(run: Recorder) -> None:
     for subject in run.backends:
         package = package_of(subject)
         for module in {*modules_of("ptycho"), *modules_of(package)}:
-            bad = []
-            for node in _at_import(syntax_tree(source_path(module))):
-                match node:
-                    case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
-                        bad += [f"{name}() in line {node.lineno}"] if name in _FORBIDDEN else []
+            bad = run.once(("P-13", module), partial(_calls_at_import, module))
             run.require(subject, not bad, f"calls {bad} when it is imported", module)

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
 from typing import Any
 
 from parity.backends import Backend, NotOffered
+from parity.checks import child
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 
 _TIMEOUT_SECONDS = 300
 
 
-def _start(backend: Backend) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "parity.isolated", backend.name],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-    )
-
-
 def _finish(process: subprocess.Popen[str]) -> dict[str, Any]:
-    try:
-        output, errors = process.communicate(timeout=_TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise
-    if process.returncode != 0:
-        raise RuntimeError(f"exit code {process.returncode}: {errors.strip()[-400:]}")
-    outcome: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    outcome = child.finish(process, _TIMEOUT_SECONDS)
     if "not offered" in outcome:
         raise NotOffered(outcome["not offered"])
     return outcome
@@ -43,7 +23,8 @@ def _finish(process: subprocess.Popen[str]) -> dict[str, Any]:
 def isolated(run: Recorder, backend: Backend) -> dict[str, Any]:
     """Return what the isolated process of ``backend`` reported; all are started with the first."""
     started = run.once(
-        "isolated processes", lambda: {name: _start(b) for name, b in run.backends.items()}
+        "isolated processes",
+        lambda: {name: child.start("-m", "parity.isolated", name) for name in run.backends},
     )
     return run.once(("isolated", backend.name), lambda: _finish(started[backend.name]))
 

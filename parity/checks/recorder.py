@@ -89,6 +89,10 @@ class Recorder:
         kept: T = self.memory[key]
         return kept
 
+    def prepared(self, start: Callable[[], T]) -> T:
+        """Return what ``start()`` started before the first check, or starts now."""
+        return self.once(start, start)
+
     def judge(
         self,
         subject: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from parity.checks.recorder import Finding, Recorder
 
@@ -18,7 +18,8 @@ class Check:
 
     A check without ``framework`` needs neither TensorFlow nor torch: it runs where a backend
     cannot, and counts for that backend too. One that is not ``quick`` is left out of the fast tier
-    all the same.
+    all the same. What ``prepare`` starts, the check is given by ``Recorder.prepared``: all are
+    started before the first check runs.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Check:
     judges: frozenset[str]
     framework: bool = True
     quick: bool = True
+    prepare: Callable[[], Any] | None = None
 
     @property
     def framework_free(self) -> bool:
@@ -65,19 +67,20 @@ def check(
     *,
     framework: bool = True,
     quick: bool = True,
+    prepare: Callable[[], Any] | None = None,
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register a check function under ``id``.
 
     ``judges`` says which verdicts it gives: ``backend`` (one for each backend), ``pair``, or both;
     ``framework`` whether it needs the backends' frameworks; ``quick`` whether it belongs to the
-    fast tier where it needs none.
+    fast tier where it needs none; ``prepare`` starts what takes a while.
     Raises ``ValueError`` for an id that is taken.
     """
 
     def register(function: CheckFunction) -> CheckFunction:
         if id in _CHECKS:
             raise ValueError(f"two parity checks have the id {id!r}")
-        _CHECKS[id] = Check(id, title, function, frozenset(judges), framework, quick)
+        _CHECKS[id] = Check(id, title, function, frozenset(judges), framework, quick, prepare)
         return function
 
     return register
