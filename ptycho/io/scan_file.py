@@ -87,7 +87,7 @@ def _is_hdf5(path: Path) -> bool:
 def _read_npz(path: Path) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):
         raise ValueError(
-            f"{path} is no scan: neither an NPZ file (a zip archive of NumPy arrays) nor an HDF5 "
+            f"{path} is no scan: not an NPZ file (a zip archive of NumPy arrays) and not an HDF5 "
             "file (ptychodus product, CXI), or it is cut off"
         )
     return read_npz_scan(path)

@@ -154,7 +154,7 @@ def test_files_that_are_no_scans(tmp_path):
         RawData.from_file(path)
     for content in (b"", b"text", b"\x89HDF"):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="is no scan: neither an NPZ"):
+        with pytest.raises(ValueError, match="is no scan: not an NPZ"):
             RawData.from_file(path)
 
 
