@@ -69,7 +69,9 @@ def _scored(image: ComplexArray, truth: ComplexArray, **more: Any) -> Evaluation
 # --------------------------------------------------------------------------- what is compared
 
 
-@check("V-1", "The stored centre says where a canvas lies", ("backend",), framework=False)
+@check(
+    "V-1", "The stored centre says where a canvas lies", ("backend",), framework=False, quick=False
+)
 def frame(run: Recorder) -> None:
     """True patches stitched in a corner of the object need no shift; a wrong centre shows."""
     truth, positions = _object((150, 170)), _positions(run.seed)
@@ -112,7 +114,9 @@ def area(run: Recorder) -> None:
     everyone(run, cut == wanted, f"{cut}; expected {wanted}", "coverage")
 
 
-@check("V-3", "Shift, ramp and factor come off together", ("backend",), framework=False)
+@check(
+    "V-3", "Shift, ramp and factor come off together", ("backend",), framework=False, quick=False
+)
 def alignment(run: Recorder) -> None:
     """A truth that is moved, tilted and multiplied is found perfect, and the figures come back."""
     truth, inner = _object((110, 120)), (slice(20, 90), slice(20, 100))
@@ -141,7 +145,13 @@ def alignment(run: Recorder) -> None:
     everyone(run, far["complex_nrmse"] > 0.05, f"error {far['complex_nrmse']}", "beyond max_shift")
 
 
-@check("V-4", "Global phases and planes of phase count for nothing", ("backend",), framework=False)
+@check(
+    "V-4",
+    "Global phases and planes of phase count for nothing",
+    ("backend",),
+    framework=False,
+    quick=False,
+)
 def phases(run: Recorder) -> None:
     """Every angle, with phases across the branch cut; a plane is no picture of the object."""
     truth = _object((60, 70), gain=2.0)
@@ -247,7 +257,7 @@ def scores_written_out(run: Recorder) -> None:
     _close(run, found["complex_nrmse"], math.sqrt(1 - cosine**2), 1e-9, "complex_nrmse")
 
 
-@check("V-6", "MS-SSIM with every window summed out", ("backend",), framework=False)
+@check("V-6", "MS-SSIM with every window summed out", ("backend",), framework=False, quick=False)
 def several_scales(run: Recorder) -> None:
     """At five scales and at fewer, odd sides included; luminance at the coarsest only."""
     for side, scales in ((176, 5), (175, 4), (89, 4), (45, 3), (23, 2), (13, 1)):

@@ -144,7 +144,7 @@ def neighbours(run: Recorder) -> None:
     _close(run, found["intensity_overlap"], lit, 1e-9, "intensity")
 
 
-@check("O-4", "Coverage of every pixel, and gaps", ("backend",), framework=False)
+@check("O-4", "Coverage of every pixel, and gaps", ("backend",), framework=False, quick=False)
 def coverage(run: Recorder) -> None:
     """Pixels counted one by one; the hull by triangles; the gap by a fine lattice."""
     positions, across = jittered_positions(run.seed, 8, 6), 7.3
