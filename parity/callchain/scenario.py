@@ -33,14 +33,14 @@ def package_of(backend: str) -> str:
     return PACKAGES[backend]
 
 
+def own_symbol(where: str, package: str) -> str:
+    """Return a symbol of the specification; one without a package is the backend's own."""
+    return where if where.startswith("ptycho") else f"{package}.{where}"
+
+
 def stage_symbols(rows: tuple[Row, ...], package: str) -> dict[str, str]:
     """Return stage -> symbol from the stages table; bare modules are the backend's own."""
-    symbols = {}
-    for row in rows:
-        where = row.cells["Where"]
-        own = not where.startswith("ptycho")
-        symbols[row.cells["Stage"]] = f"{package}.{where}" if own else where
-    return symbols
+    return {row.cells["Stage"]: own_symbol(row.cells["Where"], package) for row in rows}
 
 
 def tiny_config(backend: str) -> TrainingConfig:

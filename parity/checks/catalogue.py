@@ -41,6 +41,7 @@ MODULES = (
     "clauses_physics",
     "clauses_network",
     "clauses_lifecycle",
+    "clauses_chains",
 )
 
 

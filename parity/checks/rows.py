@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from parity.checks import rows_config, rows_files, rows_measures, rows_run, rows_text
+from parity.checks import rows_chains, rows_config, rows_files, rows_measures, rows_run, rows_text
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.spec.parse import load_specification
@@ -27,6 +27,8 @@ _KINDS: dict[str, tuple[RowCheck, tuple[str, ...], bool]] = {
     "errors": (rows_files.check_error, ("backend",), True),
     "npz": (rows_files.check_npz_key, ("backend",), False),
     "stages": (rows_run.check_stage, ("backend",), True),
+    "chains": (rows_chains.check_chain, ("backend",), True),
+    "taps": (rows_chains.check_tap, ("backend", "pair"), True),
 }
 
 
@@ -41,6 +43,11 @@ def _check_row(function: RowCheck, row: Row, run: Recorder) -> None:
     except _UNREADABLE as error:
         for subject in run.backends:
             run.fail(subject, f"the row cannot be tried: {type(error).__name__}: {error}")
+
+
+def check_row(row: Row, run: Recorder) -> None:
+    """Judge a row of any text, by the check of its kind."""
+    _check_row(_KINDS[row.kind][0], row, run)
 
 
 def register_rows(spec: Spec) -> None:

@@ -20,6 +20,8 @@ TABLE_COLUMNS: dict[str, tuple[str, ...]] = {
     "errors": ("Situation", "Error", "Phrase"),
     "npz": ("Key", "Shape", "Dtype", "Required"),
     "stages": ("Stage", "Taps"),
+    "chains": ("Scenario", "Stages"),
+    "taps": ("Tap", "Shape", "Unit"),
     "constants": ("Name", "Value"),
     "measures": ("Measure", "Unit", "Range"),
     "layers": ("Layer",),
