@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parity import specs_commands
 from ptycho.cli.arguments import Parser
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--to", required=True, choices=("tensorflow", "pytorch"), help="the backend to write for"
     )
     converting.add_argument("--force", action="store_true", help="replace an existing file")
+    specs_commands.add_redline(commands)
+    specs_commands.add_lint(commands)
     return parser
 
 
@@ -175,6 +178,8 @@ _COMMANDS = {
     "tolerances": _tolerances,
     "layout": _layout,
     "convert": _convert,
+    "redline": specs_commands.redline_command,
+    "lint": specs_commands.run_lint,
 }
 
 

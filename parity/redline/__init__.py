@@ -1,0 +1,1 @@
+"""A change of the specification: matched, classified, held against the code, documented."""

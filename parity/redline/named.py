@@ -1,0 +1,46 @@
+"""Clauses held against the code: every name that they write out exists in it."""
+
+from __future__ import annotations
+
+import re
+
+from parity.facts.members import mentioned, written
+from parity.redline.static import WINGS, Contradiction
+from parity.redline.words import values_of
+from parity.spec.records import Clause
+
+_NAME = re.compile(r"[A-Za-z_][\w.]*")
+_SHORTEST = 3
+
+
+def _known(name: str) -> bool:
+    last = name.rpartition(".")[2]
+    return len(last) < _SHORTEST or bool(mentioned(name) or mentioned(last))
+
+
+def _flag_known(flag: str) -> bool:
+    name = flag.strip("-").replace("-", "_")
+    forms = (name, name.replace("_", "-"), name.partition("_")[2], flag)
+    return any(form and mentioned(form) for form in forms)
+
+
+def judge_clause(clause: Clause) -> list[Contradiction] | None:
+    """Return the names that the code lacks; ``None`` where the clause writes out no name.
+
+    That the names exist is all that the code's text tells of a clause; its checks tell the rest.
+    """
+    values = values_of(clause.text)
+    names = [s for s in values.symbols if _NAME.fullmatch(s)]
+    flags = [flag for flag in values.flags if "<" not in flag and flag != "--no"]
+    files = [f.rpartition("/")[2] for f in values.files if "*" not in f]
+    if not (names or flags or files or values.errors):
+        return None
+    missing = [name for name in (*names, *values.errors) if not _known(name)]
+    missing += [flag for flag in flags if not _flag_known(flag)]
+    missing += [f for f in files if not any(written(wing, f) or mentioned(f) for wing in WINGS)]
+    return [
+        Contradiction(
+            clause.id, clause.place.path, name, "ptycho, ptycho_torch, parity", "no such name"
+        )
+        for name in missing
+    ]
