@@ -1,4 +1,4 @@
-"""Q-28: each backend's own file in the archive loads in its framework's safe mode."""
+"""Q-28, B-8: each backend's own file loads in its framework's safe mode; the HDF5 members."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from parity.backends import Backend
@@ -99,3 +100,56 @@ def _torch_payload(run: Recorder, members: Mapping[str, bytes]) -> dict[str, dic
         short = {name.removeprefix("model."): value for name, value in state.items()}
         found[role] = {canonical_name(n): canonical_array(n, v) for n, v in short.items()}
     return found
+
+
+# --------------------------------------------------------------------------- HDF5 members
+
+_MODEL_ATTRIBUTES = {"backend", "format_version", "intensity_scale", "normalisation"}
+_TRAINING_ATTRIBUTES = {
+    *("batch", "epoch", "format_version", "groups", "step"),
+    *("plateau_bad_epochs", "plateau_best", "plateau_rate"),
+}
+
+
+def _contents(data: bytes) -> tuple[dict[str, tuple[str, tuple[int, ...], bool]], set[str]]:
+    """Return name -> (dtype, shape, contiguous) of every dataset, and the root attributes."""
+    found: dict[str, tuple[str, tuple[int, ...], bool]] = {}
+
+    def visit(name: str, each: Any) -> None:
+        if isinstance(each, h5py.Dataset):
+            found[name] = (each.dtype.str, each.shape, each.chunks is None)
+
+    with h5py.File(io.BytesIO(data), "r") as file:
+        file.visititems(visit)
+        return found, set(file.attrs)
+
+
+@check("B-8", "The HDF5 members hold what the text lists, read by h5py alone", ("backend",))
+def hdf5_members(run: Recorder) -> None:
+    """Names, types and shapes of ``model.h5`` and ``training.h5``, and their attributes."""
+    for subject, backend in run.backends.items():
+        trained = twenty_steps(run, backend)
+        weights = {name: value.shape for name, value in trained.weights.items()}
+        with zipfile.ZipFile(io.BytesIO(bundle_bytes(run, backend))) as archive:
+            members = {n: archive.read(n) for n in archive.namelist() if n.endswith(".h5")}
+        for role in _ROLES:
+            datasets, attributes = _contents(members[f"{role}/model.h5"])
+            names = set(weights) - ({"probe"} if role == "diffraction_to_obj" else set())
+            expected = {name: ("<f4", weights[name], True) for name in names}
+            run.require(subject, datasets == expected, f"datasets {sorted(datasets)}", role)
+            run.require(subject, attributes == _MODEL_ATTRIBUTES, f"{sorted(attributes)}", role)
+        datasets, attributes = _contents(members["autoencoder/training.h5"])
+        expected = {
+            f"{part}/{name}": ("<f4", shape, True)
+            for part in ("first", "second")
+            for name, shape in weights.items()
+            if name != "probe"  # which does not train here
+        }
+        shown = [name for name in trained.history if name != "train_loss"]
+        for number, name in enumerate(shown):
+            epochs = len(trained.history[name])
+            expected[f"history/{number:02d}_{name}"] = ("<f8", (epochs,), True)
+        odd = sorted(set(datasets.items()) ^ set(expected.items()))
+        run.require(subject, not odd, f"expected and found differ in {odd[:4]}", "training.h5")
+        same = attributes == _TRAINING_ATTRIBUTES
+        run.require(subject, same, f"attributes {sorted(attributes)}", "training.h5")
