@@ -89,13 +89,18 @@ def test_the_matrix_has_a_column_for_each_backend_that_was_chosen(environment):
     assert done.returncode == 1
 
 
-def _run(function, *guests):
+def _result(function, *guests):
     check = Check("X-1", "made up", function, frozenset({"backend", "pair"}), framework=False)
     named = {guest.name: guest for guest in guests}
     wings = {"tensorflow": object(), "pytorch": object()}
     result, _ = run_check(check, wings, {}, {}, guests=named)
     assert not result.error, result.error
-    return {name: (v.status, v.reason) for name, v in result.verdicts.items()}
+    return result
+
+
+def _run(function, *guests):
+    verdicts = _result(function, *guests).verdicts
+    return {name: (v.status, v.reason) for name, v in verdicts.items()}
 
 
 def _fine(run):
@@ -154,6 +159,7 @@ def test_a_guest_cannot_blame_another_column():
             run.fail(PAIR, "nor me")
 
     assert _run(blames, ReferenceBackend()) == {**_WINGS, "numpy": ("pass", "")}
+    assert not _result(blames, ReferenceBackend()).findings
 
 
 def test_what_a_guest_leaves_behind_is_not_seen_by_the_others():
