@@ -21,6 +21,7 @@ from ptycho.core.geometry import merge_canvas_side
 from ptycho.core.resume import PLACES
 from ptycho.core.weights import DECODERS, Weights, check_weights, conv_layers
 from ptycho_torch import physics
+from ptycho_torch.checkpoint import RECORD, CheckpointRecord, read_safely
 from ptycho_torch.layers import ACTIVATIONS, Decoder, Encoder, Head, scaled_tanh
 from ptycho_torch.losses import loss_terms, total_loss
 
@@ -281,7 +282,7 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
     ``canvas_side`` the side that holds every group of the training data (0: that of each batch).
     With ``role`` "diffraction_to_obj" the module has no probe and only predicts.
     ``pixel_weights`` (N, N), the ``ptycho.core.patterns.pixel_weights`` of the training data, are
-    set for training only.
+    set for training only; ``record`` is what a checkpoint of the plugin says besides.
     """
 
     loss_name = "loss"
@@ -311,6 +312,37 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
             self.model = CnnAutoencoder(config, modes)
             self.model.probe.requires_grad_(self.training_config.probe_trainable)
         self.model.log_scale.requires_grad_(self.training_config.intensity_scale_trainable)
+        self.record: CheckpointRecord | None = None
+
+    @classmethod
+    def load_from_checkpoint(
+        cls, checkpoint_path: Any, map_location: Any = "cpu", **settings: Any
+    ) -> PtychoPINN_Lightning:
+        """Load a Lightning checkpoint without executing anything that it holds.
+
+        ``checkpoint_path`` is a path or an open binary file. ``data_config``, ``model_config``,
+        ``training_config`` and ``inference_config`` (:mod:`ptycho_torch.config_params`) may be
+        given; where they differ from the checkpoint's own, it wins and a warning says so.
+
+        Raises ``FileNotFoundError``, and ``ValueError`` (``ArchiveError``) for a file that is no
+        checkpoint of this package, or holds more than tensors and plain values.
+        """
+        given = {name: settings.pop(name, None) for name in CheckpointRecord.CONFIGS}
+        settings["weights_only"] = True
+        module: PtychoPINN_Lightning = read_safely(
+            checkpoint_path,
+            lambda: super(PtychoPINN_Lightning, cls).load_from_checkpoint(
+                checkpoint_path, map_location, **settings
+            ),
+        )
+        if module.record is not None:
+            module.record.warn_of_differences(given)
+        return module
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what a checkpoint of the plugin says besides weights and hyperparameters."""
+        if RECORD in checkpoint:
+            self.record = CheckpointRecord.from_plain(checkpoint[RECORD])
 
     def forward(self, x: Tensor, relative: Tensor, side: int | None = None) -> Any:
         """Return what the model returns; ``side`` defaults to ``canvas_side``."""

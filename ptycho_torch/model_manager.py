@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -91,11 +91,12 @@ def _write(path: str | Path, bundle: Bundle, module: Any) -> Path:
     return write_bundle(path, bundle, native)
 
 
-def checkpoint_bytes(module: Any, role: str) -> bytes:
+def checkpoint_bytes(module: Any, role: str, extra: Mapping[str, Any] | None = None) -> bytes:
     """Return a ``PtychoPINN_Lightning`` as a Lightning checkpoint; equal models, equal bytes.
 
     ``PtychoPINN_Lightning.load_from_checkpoint`` reads it, and so does
     ``torch.load(weights_only=True)``. The role "diffraction_to_obj" leaves out the probe.
+    ``extra`` are further entries, plain values.
     """
     import lightning.pytorch as pl
     import torch
@@ -114,6 +115,7 @@ def checkpoint_bytes(module: Any, role: str) -> bytes:
         "hparams_name": "kwargs",
         # The canvas belongs to the data, not to the model.
         "hyper_parameters": {**module.hparams, "role": role, "canvas_side": 0},
+        **(extra or {}),
     }
     # A buffer, not a file: the bytes would depend on the file's name.
     buffer = io.BytesIO()

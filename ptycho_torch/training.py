@@ -7,7 +7,7 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -190,6 +190,7 @@ def train(
     weights: Weights | None = None,
     max_steps: int | None = None,
     progress: bool = True,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> TrainedModel:
     """Train the model of ``config`` on the groups of ``container``.
 
@@ -197,7 +198,8 @@ def train(
     ``config.resume``. ``max_steps`` ends training early. An interrupt from the keyboard ends it
     too: what was reached is returned, and ``history["interrupted"]`` holds the number of the epoch
     that was cut short.
-    ``execution_config`` says on what and how to run.
+    ``execution_config`` says on what and how to run; ``callbacks`` are the caller's, called after
+    the training's own.
 
     Raises ``ValueError`` where data, weights and configuration do not fit, and ``RuntimeError``
     if the loss becomes NaN or infinite.
@@ -219,9 +221,9 @@ def train(
         _global_settings_restored(),
     ):
         recorder = Recorder(learning_rate, bar, plan.history(), plan.first_epoch)
-        callbacks = [learning_rate, recorder, *([Start(plan.start)] if plan.start else [])]
+        own = [learning_rate, recorder, *([Start(plan.start)] if plan.start else [])]
         epochs = config.nepochs - plan.first_epoch
-        trainer = _trainer(config, execution, epochs, max_steps, scratch, callbacks)
+        trainer = _trainer(config, execution, epochs, max_steps, scratch, [*own, *callbacks])
         loaders = training_loaders(
             container,
             plan,

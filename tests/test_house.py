@@ -36,6 +36,12 @@ SINGLE_ROOMS = {
         "torch_import.py": "one place that imports torch or says how to install it",
         "dataloader.py": "the field's name for PyTorch's data door; TensorFlow has loader.py",
         "helper.py": "the field's name for stitching; TensorFlow has tf_helper.py",
+        "config_params.py": "configurations of the client's second plugin, which is PyTorch's",
+        "config_bridge.py": "from these to the configurations that both backends share",
+        "checkpoint.py": "that plugin's saved models are Lightning checkpoints",
+        "lightning_utils.py": "where that plugin looks for them",
+        "api/base_api.py": "what that plugin calls",
+        "api/data_loader.py": "what that plugin calls with a scan",
     },
 }
 #: The ground floor and the doors that lie in ``ptycho`` without being rooms of a wing.

@@ -1,0 +1,1 @@
+"""The doors of the client's plugin "PtychoPINN-Torch"."""
