@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from parity.redline.changes import Change, Pair, change
 from parity.redline.clauses import clause_changes
@@ -21,7 +22,13 @@ _HEADING = re.compile(r"^#{1,6}\s+(\d+(?:\.\d+)*)\.?\s+(.+?)\s*#*$", re.MULTILIN
 
 def read(texts: Texts) -> Spec:
     """Parse texts, line endings aside."""
-    return parse_texts({name: text.replace("\r\n", "\n") for name, text in texts.items()})
+    return _read(tuple((name, text.replace("\r\n", "\n")) for name, text in texts.items()))
+
+
+@lru_cache(maxsize=4)
+def _read(texts: tuple[tuple[str, str], ...]) -> Spec:
+    # A redline needs the records of the same texts at several steps; they are immutable.
+    return parse_texts(dict(texts))
 
 
 def classify(old: Texts, new: Texts, words: Iterable[str] = ()) -> list[Change]:

@@ -11,10 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from parity.redline.changes import shown
+from parity.redline.classify import read
 from parity.redline.judged import Redline
 from parity.redline.rules import BREAKING, COMPATIBLE, LEVELS, REVIEW
 from parity.redline.sections import Section, changed_sections
-from parity.spec.parse import parse_texts
 from parity.spec.records import Finding, Spec
 
 #: Blank lines and words around what differs are cut to so many lines.
@@ -81,7 +81,7 @@ def _counted(spec: Spec) -> list[tuple[str, int]]:
 
 
 def _page(template: str, redline: Redline, findings: list[Finding], html: bool = False) -> str:
-    old, new = (parse_texts(dict(side)) for side in (redline.old, redline.new))
+    old, new = (read(side) for side in (redline.old, redline.new))
     after = dict(_counted(new))
     before = dict(_counted(old))
     return (
