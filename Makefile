@@ -12,7 +12,7 @@ STAMP = $(VENV)/.ptychopinn-setup
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 TF_CPP_MIN_LOG_LEVEL=2
 
-.PHONY: help setup demo test test-all parity lint format check-python clean
+.PHONY: help setup demo test test-all client-test parity lint format check-python clean
 
 help:
 	@echo "make demo    train both backends on a simulated scan and compare (ARGS=--help)"
@@ -22,6 +22,7 @@ help:
 	@echo "make setup   install into $(VENV) only; the others do it when needed"
 	@echo "make format  put the code in house style"
 	@echo "make test-all  the slow tests too"
+	@echo "make client-test  the ptychodus client, installed from PyPI, through both plugins"
 
 check-python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -47,6 +48,13 @@ test: setup
 
 test-all: setup
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not client" $(ARGS)
+
+client-test: $(VENV)/.ptychodus-setup
+	$(ONE_THREAD) $(BIN)/python -m pytest -m client $(ARGS)
+
+$(VENV)/.ptychodus-setup: $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt --no-build-isolation -e '.[test,dev,client]'
+	@touch $@
 
 parity: setup
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "parity and not slow" $(ARGS)

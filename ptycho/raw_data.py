@@ -7,6 +7,7 @@ Positions are (x, y) = (column, row) in object pixels of the patch centre; see
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ptycho import params
 from ptycho.core.grouped import GroupedData
-from ptycho.core.grouping import draw_groups
+from ptycho.core.grouping import IndexArray, draw_groups
 from ptycho.core.patterns import Patterns
 from ptycho.core.sampling import grouping_generator
 from ptycho.core.scaling import Domain, resolve_domain
@@ -242,17 +243,25 @@ class RawData:
         """
         if self.diff3d is not None and self.diff3d.shape[-1] != N:
             raise ValueError(f"patterns are {self.diff3d.shape[-1]} pixels wide but N is {N}")
-        groups = draw_groups(
-            self.positions,
-            int(params.get("gridsize")) if gridsize is None else gridsize,
-            len(self) if nsamples == 1 else nsamples,
-            grouping_generator(_DEFAULT_SEED if seed is None else seed),
+        draw = functools.partial(
+            _draw,
+            positions=self.positions,
+            count=len(self) if nsamples == 1 else nsamples,
+            seed=_DEFAULT_SEED if seed is None else seed,
             neighbor_count=K,
             sequential=sequential_sampling,
             oversample=enable_oversampling,
             pool_size=neighbor_pool_size,
         )
-        return GroupedData(self, groups)
+        return GroupedData(
+            self, int(params.get("gridsize")) if gridsize is None else gridsize, draw
+        )
+
+
+def _draw(
+    gridsize: int, *, positions: NDArray[np.float64], count: int, seed: int, **options: Any
+) -> IndexArray:
+    return draw_groups(positions, gridsize, count, grouping_generator(seed), **options)
 
 
 def _optional(array: ArrayLike | None) -> Array | None:

@@ -17,7 +17,9 @@ def reassemble_position(obj_tensor: Any, global_offsets: Any, M: int = 10) -> ND
 
     The central M x M of each patch is used; arrays or CPU tensors. Returns complex64 (S, S, 1);
     canvas and ``ValueError`` are those of :func:`ptycho.core.stitching.reassemble`. Imports no
-    framework and reads no global state.
+    framework and reads no global state. Offsets that carry a ``middle``
+    (:class:`ptycho.core.framed.FramedOffsets`) lay the canvas around it.
     """
-    image = reassemble(np.asarray(obj_tensor), np.asarray(global_offsets), M)
+    middle = getattr(global_offsets, "middle", None)
+    image = reassemble(np.asarray(obj_tensor), np.asarray(global_offsets), M, middle)
     return image.astype(np.complex64, copy=False)[..., None]

@@ -1,7 +1,8 @@
-"""Q-1 to Q-5: loading a bundle, predicting from it, and stitching what it predicts."""
+"""Q-1 to Q-7: loading a bundle, predicting from it, and stitching what it predicts."""
 
 from __future__ import annotations
 
+import functools
 import math
 import tempfile
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from parity.checks.samples import NPHOTONS, generator, sample
 from parity.checks.scenes import NORMALISATION, doors, params_restored, stitcher, written_bundle
 from parity.checks.training import TWENTY_STEPS
 from parity.compare import compare
-from ptycho import params
+from ptycho import loader, params
+from ptycho.raw_data import RawData
 
 _MODEL = TWENTY_STEPS.model
 
@@ -221,6 +223,70 @@ def places(run: Recorder) -> None:
             wrong = np.argwhere(image[..., 0] != expected)[:3].tolist()
             what = f"canvas of {len(image)} differs, first at {wrong}"
             run.require(subject, not wrong, what, f"M={M}")
+
+
+@check(
+    "Q-6",
+    "Offsets from the loading door lay the canvas over the middle of objectGuess",
+    ("backend",),
+    framework=False,
+)
+def framed_places(run: Recorder) -> None:
+    """Patches far from the middle of the object array; even and odd M, even and odd sides."""
+    points = np.array([[40.0, 33.0], [95.0, 21.0], [70.0, 60.0], [30.0, 84.0]])
+    numbers = np.array([1 + 2j, -3 + 1j, 2 - 2j, 0.5 + 4j])
+    patches = np.broadcast_to(numbers[:, None, None, None], (4, 32, 32, 1)).astype(np.complex64)
+    for (height, width), M in (((140, 150), 8), ((140, 150), 9), ((141, 151), 8)):
+        scan = RawData.from_coords_without_pc(
+            points[:, 0],
+            points[:, 1],
+            np.ones((4, 32, 32), np.float32),
+            np.ones((32, 32), np.complex64),
+            None,
+            np.ones((height, width), np.complex64),
+        )
+        grouped = functools.partial(scan.generate_grouped_data, 32, gridsize=1, nsamples=1)
+        with params_restored():
+            params.cfg.pop("normalisation", None)
+            container = loader.load(grouped, scan.probeGuess)
+        order = container.groups[:, 0]
+        # The client's position is the middle of a patch, and of its central M pixels for even M.
+        power = np.abs(numbers) ** 2
+        content = (points * power[:, None]).sum(axis=0) / power.sum() + (M % 2) / 2
+        from_middle = content - np.array([width - 1, height - 1]) / 2
+        for subject in run.backends:
+            image = stitcher(subject).reassemble_position(
+                patches[order], container.global_offsets, M=M
+            )
+            weight = np.abs(image[..., 0]) ** 2
+            rows, columns = np.indices(weight.shape)
+            found = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
+            off = float(np.abs(found - from_middle - (len(image) - 1) / 2).max())
+            case = f"object {height} x {width}, M={M}"
+            run.require(subject, off < 0.05, f"content lies {off:.3g} pixels off", case)
+
+
+@check(
+    "Q-7",
+    "The loading door groups again for a model of another gridsize",
+    ("pair",),
+    framework=False,
+)
+def grouped_again(run: Recorder) -> None:
+    """A model of gridsize 2 is current and groups of one pattern are given, and the reverse."""
+    rng = generator(0, "positions")
+    x, y = rng.uniform(0, 40, (2, 12))
+    patterns, probe = np.ones((12, 32, 32), np.float32), np.ones((32, 32), np.complex64)
+    scan = RawData.from_coords_without_pc(x, y, patterns, probe, None)
+    for model, asked in ((2, 1), (1, 2), (2, 2)):
+        with params_restored():
+            params.cfg.update(normalisation=1.0, gridsize=model)
+            container = loader.load(
+                functools.partial(scan.generate_grouped_data, 32, gridsize=asked), probe
+            )
+        C = container.channels
+        what = f"groups of {C} for a model of gridsize {model}"
+        run.require("pair", model**2 == C, what, f"gridsize {asked} asked for")
 
 
 def _squares(

@@ -30,12 +30,17 @@ class GroupedData(Mapping[str, Any]):
       ``coords_start_...`` the same of the nominal positions;
     - ``Y`` (B, N, N, C) complex64 ground-truth patches or None, ``objectGuess`` (H, W) or None.
 
-    ``raw`` is the scan and ``groups`` the indices.
+    ``raw`` is the scan and ``groups`` the indices, which ``draw(gridsize)`` gave and gives again.
     """
 
-    def __init__(self, raw: RawData, groups: IndexArray) -> None:
+    def __init__(self, raw: RawData, gridsize: int, draw: Callable[[int], IndexArray]) -> None:
         self.raw = raw
-        self.groups = groups
+        self.groups = draw(gridsize)
+        self._draw = draw
+
+    def drawn_again(self, gridsize: int) -> GroupedData:
+        """Return groups of gridsize**2 positions, otherwise drawn as these were."""
+        return GroupedData(self.raw, gridsize, self._draw)
 
     def __getitem__(self, key: str) -> Any:
         return _VALUES[key](self)

@@ -50,10 +50,13 @@ def check_scan_extent(positions: FloatArray, N: int) -> None:
         )
 
 
-def check_canvas(offsets: FloatArray, M: int) -> None:
-    """Raise ``ValueError`` where patches of M pixels at ``offsets`` (K, 2) need too much canvas."""
+def check_canvas(offsets: FloatArray, M: int, centre: FloatArray) -> None:
+    """Raise ``ValueError`` where patches of M pixels at ``offsets`` (K, 2) need too much canvas.
+
+    The canvas lies around ``centre`` [x, y].
+    """
     with np.errstate(over="ignore"):
-        side = M + 2 * float(np.abs(offsets - offsets.mean(axis=0)).max())
+        side = M + 2 * float(np.abs(offsets - centre).max())
         width, height = np.ptp(offsets, axis=0).tolist()
     if side > LARGEST_CANVAS:
         raise ValueError(_too_wide("offsets", width, height, side))

@@ -22,7 +22,9 @@ _LEAST_COVERAGE = 1e-6
 _CHUNK_PIXELS = 1 << 21
 
 
-def reassemble(patches: NDArray[Any], offsets: NDArray[Any], M: int) -> ComplexArray:
+def reassemble(
+    patches: NDArray[Any], offsets: NDArray[Any], M: int, middle: NDArray[Any] | None = None
+) -> ComplexArray:
     """Average overlapping object patches on one canvas; return it, complex (S, S).
 
     ``patches`` is (K, N, N) or (K, N, N, 1) complex and ``offsets`` (K, 1, 2, 1) or (K, 2) their
@@ -32,7 +34,8 @@ def reassemble(patches: NDArray[Any], offsets: NDArray[Any], M: int) -> ComplexA
     ones. Sums are in float64; the result has the precision of the patches.
 
     Canvas pixel (i, j) shows the object at x = j - S/2 + mean x (+ 1/2 if M is odd), y likewise
-    with i. Pixels that no patch covers are 0.
+    with i. With ``middle`` [x, y] the canvas lies around that point instead: its geometric
+    middle, (S - 1)/2, shows the object there. Pixels that no patch covers are 0.
 
     Raises ``ValueError`` for other shapes, no patches, numbers of patches and offsets that
     differ, offsets that are not finite or need a canvas larger than
@@ -47,8 +50,11 @@ def reassemble(patches: NDArray[Any], offsets: NDArray[Any], M: int) -> ComplexA
         raise ValueError("there are no patches to stitch")
     if not 1 <= M <= N:
         raise ValueError(f"M is {M}; it must be between 1 and the patch side {N}")
-    check_canvas(points, M)
-    shifts = points - points.mean(axis=0)
+    centre = points.mean(axis=0)
+    if middle is not None:
+        centre = np.asarray(middle, np.float64) + (0.5 if M % 2 == 0 else 0.0)
+    check_canvas(points, M, centre)
+    shifts = points - centre
     side = stitch_canvas_side(M, float(np.abs(shifts).max()))
     total, coverage = _scatter(stack, shifts, M, side)
     covered = coverage > _LEAST_COVERAGE

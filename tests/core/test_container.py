@@ -116,7 +116,9 @@ def test_groups_follow_the_seed() -> None:
     assert container(n_groups=9).groups.tolist() != container(n_groups=9, seed=2).groups.tolist()
     ordered = container(n_groups=9, sequential=True, gridsize=1)
     assert ordered.groups[:, 0].tolist() == list(range(9))
-    assert container(pool_size=12).groups.tolist() != container().groups.tolist()
+    many = {"n_groups": 30, "oversample": True, "neighbor_count": 8}
+    assert container(**many).groups.tolist() != container(**many, pool_size=12).groups.tolist()
+    assert container(pool_size=12).groups.tolist() == container().groups.tolist()
 
 
 def test_the_pattern_stack_is_held_once() -> None:
@@ -255,7 +257,19 @@ def test_load_gives_the_container_of_the_groups() -> None:
 def test_load_uses_the_factor_of_a_loaded_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = load(grouped, np.ones((N, N)))
     monkeypatch.setitem(params.cfg, "normalisation", 3 * fresh.normalisation)
+    monkeypatch.setitem(params.cfg, "gridsize", 2)
     np.testing.assert_allclose(load(grouped, np.ones((N, N))).X, 3 * fresh.X, rtol=1e-6)
+
+
+def test_load_groups_again_for_a_model_of_another_gridsize(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(params.cfg, "normalisation", 1.0)
+    monkeypatch.setitem(params.cfg, "gridsize", 1)
+    container = load(grouped, np.ones((N, N)))
+    assert container.channels == 1
+    assert sorted(container.groups[:, 0]) == list(range(20))
+    assert "trained with gridsize 1" in caplog.text
 
 
 def test_load_splits_everything() -> None:

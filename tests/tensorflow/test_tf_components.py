@@ -69,7 +69,7 @@ def test_training_publishes_configuration_scales_and_probe(finished):
 def test_configuration_comes_before_data_and_model(monkeypatch, scan, make_config):
     seen = []
     monkeypatch.setattr(
-        type(scan), "amplitude", lambda self: seen.append(params.get("gridsize")) or 1 / 0
+        type(scan), "patterns", property(lambda _: seen.append(params.get("gridsize")) or 1 / 0)
     )
     with pytest.raises(ZeroDivisionError):
         components.train_cdi_model(scan, None, make_config(3, neighbor_count=9))
