@@ -12,7 +12,7 @@ STAMP = $(VENV)/.ptychopinn-setup
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 TF_CPP_MIN_LOG_LEVEL=2
 
-.PHONY: help setup demo test test-all client-test parity lint format check-python clean
+.PHONY: help setup demo test test-all client-test parity goldens lint format check-python clean
 
 help:
 	@echo "make demo    train both backends on a simulated scan and compare (ARGS=--help)"
@@ -22,6 +22,7 @@ help:
 	@echo "make setup   install into $(VENV) only; the others do it when needed"
 	@echo "make format  put the code in house style"
 	@echo "make test-all  the slow tests too"
+	@echo "make goldens  replace the golden call chains (REASON=...)"
 	@echo "make client-test  the ptychodus client, installed from PyPI, through both plugins"
 
 check-python:
@@ -58,6 +59,12 @@ $(VENV)/.ptychodus-setup: $(STAMP)
 
 parity: setup
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "parity and not slow" $(ARGS)
+
+# One command replaces the golden call chains; the reason lands in their log.
+goldens: setup
+	@test -n "$(REASON)" || { echo 'Say why: make goldens REASON="..."' >&2; exit 1; }
+	PARITY_GOLDEN_REASON="$(REASON)" $(ONE_THREAD) $(BIN)/python -m pytest \
+		tests/parity/test_golden_chains.py --snapshot-update $(ARGS)
 
 lint: setup
 	@status=0; for tool in "ruff check ." "ruff format --check ." mypy lint-imports; do \

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parity import specs_commands
+from parity import specs_commands, trace_commands
 from ptycho.cli.arguments import Parser
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     converting.add_argument("--force", action="store_true", help="replace an existing file")
     specs_commands.add_redline(commands)
-    specs_commands.add_lint(commands)
+    trace_commands.add_lint_plans(specs_commands.add_lint(commands))
+    trace_commands.add_trace(commands)
     return parser
 
 
@@ -180,6 +181,7 @@ _COMMANDS = {
     "convert": _convert,
     "redline": specs_commands.redline_command,
     "lint": specs_commands.run_lint,
+    "trace": trace_commands.trace_command,
 }
 
 
@@ -189,6 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from parity import process
 
     process.pin()
+    process.quieten()
     try:
         return _COMMANDS[arguments.command](arguments)
     except (KeyError, ValueError, OSError, RuntimeError) as error:
