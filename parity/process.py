@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 #: The ledger's figures were measured under these: on the CPU, one thread per operation.
@@ -18,3 +19,9 @@ def pin() -> None:
     """Set the variables that the user has not set."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+def quieten() -> None:
+    """Keep warnings that checks provoke out of the terminal; checks that expect one collect it."""
+    for package in ("ptycho", "ptycho_torch"):
+        logging.getLogger(package).addHandler(logging.NullHandler())

@@ -278,7 +278,9 @@ _CASES = [
         _wrap(
             "ptycho.losses",
             "mae",
-            lambda original: lambda x, amplitude, scale: original(x, amplitude, scale) / scale,
+            lambda original: (
+                lambda x, amplitude, scale, *more: original(x, amplitude, scale, *more) / scale
+            ),
         ),
         {"L-2": _TF, "L-4": {"tensorflow"}},
         ("L-1", "L-3"),
