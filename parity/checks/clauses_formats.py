@@ -236,7 +236,7 @@ def hostile(run: Recorder) -> None:
                 run.require(subject, peak < 5e6, f"{peak} bytes were taken", case)
 
 
-@check("H-5", "Every command takes every format", ("backend",), framework=False)
+@check("H-5", "Every command takes every format", ("backend",), framework=False, quick=False)
 def commands(run: Recorder) -> None:
     """Up to the point where the content matters: a scan of another size than the model's."""
     scan = _scan(run.seed)
