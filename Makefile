@@ -12,12 +12,13 @@ STAMP = $(VENV)/.ptychopinn-setup
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 TF_CPP_MIN_LOG_LEVEL=2
 
-.PHONY: help setup demo test test-all client-test parity goldens lint format check-python clean
+.PHONY: help setup demo test test-all client-test parity specs goldens lint format check-python clean
 
 help:
 	@echo "make demo    train both backends on a simulated scan and compare (ARGS=--help)"
 	@echo "make test    run the test suite (ARGS=tests/core runs a part of it)"
 	@echo "make parity  check both backends against the specification"
+	@echo "make specs   lint the specification, and say what changed in it since the merge base"
 	@echo "make lint    style, types, imports between the rooms"
 	@echo "make setup   install into $(VENV) only; the others do it when needed"
 	@echo "make format  put the code in house style"
@@ -65,6 +66,10 @@ goldens: setup
 	@test -n "$(REASON)" || { echo 'Say why: make goldens REASON="..."' >&2; exit 1; }
 	PARITY_GOLDEN_REASON="$(REASON)" $(ONE_THREAD) $(BIN)/python -m pytest \
 		tests/parity/test_golden_chains.py --snapshot-update $(ARGS)
+
+specs: setup
+	$(BIN)/parity lint specs
+	$(BIN)/parity redline $(ARGS)
 
 lint: setup
 	@status=0; for tool in "ruff check ." "ruff format --check ." mypy lint-imports; do \

@@ -142,7 +142,7 @@ def redline_command(arguments: argparse.Namespace) -> int:
         sys.stdout.write("\n".join(rule_lines()) + "\n")
         return 0
     root = _root(arguments)
-    folder = _reports_folder(arguments, root) if arguments.initiative else None
+    folder = _reports_folder(arguments, root) if arguments.initiative is not None else None
     old, new, remark = _sides(arguments, root)
     ledger = root / "parity" / "ledger"
     around = Surroundings(root, load_bindings(ledger), load_deviations(ledger / "deviations.toml"))

@@ -216,23 +216,27 @@ def glossary(readme: str) -> dict[str, str]:
     """Return the spellings to avoid with those to use: the table under "Words" of the README."""
     section = _GLOSSARY.search(readme)
     rows = _WORD_ROW.findall(section.group(1)) if section else []
-    return {
-        avoided.strip(): use
-        for use, others in rows
-        if use not in ("Write",) and not use.startswith("---")
-        for avoided in others.split(",")
-    }
+    avoided: dict[str, str] = {}
+    for use, others in rows:
+        if use == "Write" or use.startswith("---"):
+            continue
+        for word in (other.strip() for other in others.split(",")):
+            avoided[word] = use
+            # At the beginning of a sentence too.
+            opening = word[:1].upper() + word[1:]
+            if opening != use:
+                avoided.setdefault(opening, use[:1].upper() + use[1:])
+    return avoided
 
 
 def words(name: str, text: str, avoided: Mapping[str, str]) -> Iterator[Finding]:
     """Find words that the glossary spells otherwise; code is left alone."""
     if not avoided:
         return
-    pattern = re.compile(rf"\b({'|'.join(map(re.escape, avoided))})\b", re.IGNORECASE)
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, avoided))})\b")
     for line, content in _lines(text):
         for found in pattern.findall(_CODE.sub(" ", content)):
-            use = avoided.get(found) or avoided[found.lower()]
-            yield _at(name, line, f"write {use!r}, not {found!r}")
+            yield _at(name, line, f"write {avoided[found]!r}, not {found!r}")
 
 
 def lint(texts: Texts, root: Path) -> list[Finding]:

@@ -118,11 +118,14 @@ def redline(
     ]
     contradictions = [c for row in after.rows for c in judge_statically(row) or ()]
     contradictions += undescribed(after, tables)
-    cited = {c for judged in changes for c in judged.impact.contradictions}
-    contradictions += sorted(
-        (c for c in cited if not any(c.record == d.record for d in contradictions)),
-        key=str,
-    )
+    of_rows = {c.record for c in contradictions}
+    cited = {
+        (c.record, c.says): c
+        for judged in reversed(changes)
+        for c in judged.impact.contradictions
+        if c.record not in of_rows
+    }
+    contradictions += sorted(cited.values(), key=str)
     versions = {
         name: (before.versions.get(name, ""), version) for name, version in after.versions.items()
     }

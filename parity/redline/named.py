@@ -9,7 +9,8 @@ from parity.redline.static import WINGS, Contradiction
 from parity.redline.words import values_of
 from parity.spec.records import Clause
 
-_NAME = re.compile(r"[A-Za-z_][\w.]*")
+#: A name, or a call of it.
+_NAME = re.compile(r"([A-Za-z_][\w.]*)(?:\(.*\))?")
 _SHORTEST = 3
 
 
@@ -30,7 +31,7 @@ def judge_clause(clause: Clause) -> list[Contradiction] | None:
     That the names exist is all that the code's text tells of a clause; its checks tell the rest.
     """
     values = values_of(clause.text)
-    names = [s for s in values.symbols if _NAME.fullmatch(s)]
+    names = [found.group(1) for s in values.symbols if (found := _NAME.fullmatch(s))]
     flags = [flag for flag in values.flags if "<" not in flag and flag != "--no"]
     files = [f.rpartition("/")[2] for f in values.files if "*" not in f]
     if not (names or flags or files or values.errors):

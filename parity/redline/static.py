@@ -198,12 +198,20 @@ def _npz_key(row: Row) -> Iterator[Contradiction]:
         yield _against(row, f"key {key}", "ptycho", "no such key")
 
 
-def _stage(row: Row) -> Iterator[Contradiction]:
-    where = row.cells["Where"]
-    symbols = [where] if where.startswith("ptycho") else [f"{wing}.{where}" for wing in WINGS]
+def _place(row: Row) -> Iterator[Contradiction]:
+    """The function at which a stage is entered, or a value recorded, exists in each backend."""
+    places = [part.strip() for part in row.cells["Where"].split("/")]
+    shared = [place for place in places if place.startswith("ptycho")]
+    own = [place for place in places if place not in shared]
+    symbols = shared + [f"{wing}.{place}" for wing, place in zip(WINGS, _each(own), strict=False)]
     for symbol in symbols:
         if not resolves(symbol):
-            yield _against(row, f"stage at {where}", symbol, "no such symbol")
+            yield _against(row, f"at {row.cells['Where']}", symbol, "no such symbol")
+
+
+def _each(places: list[str]) -> list[str]:
+    """Return the places by backend: two are one for each, one is that of both."""
+    return places * len(WINGS) if len(places) == 1 else places
 
 
 _KINDS: dict[str, Callable[[Row], Iterator[Contradiction]]] = {
@@ -215,7 +223,8 @@ _KINDS: dict[str, Callable[[Row], Iterator[Contradiction]]] = {
     "flags": _flag,
     "members": _member,
     "npz": _npz_key,
-    "stages": _stage,
+    "stages": _place,
+    "taps": _place,
 }
 
 

@@ -96,6 +96,8 @@ def _slip(old: str, new: str, known: Mapping[str, int]) -> bool:
     if a == b:
         # Capitals of RFC 2119 words and of symbols mean something.
         return old.capitalize() == new.capitalize() and not (old.isupper() or new.isupper())
+    if {a, b} == {"a", "an"}:
+        return True
     if min(len(a), len(b)) < _SHORTEST or a[0] != b[0] or _inflected(a, b):
         return False
     if (known.get(a, 0) > 0) == (known.get(b, 0) > 0):

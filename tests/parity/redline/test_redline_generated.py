@@ -119,7 +119,7 @@ def reflow(data):
 
 def pad(data):
     row = data.draw(st.sampled_from(SPEC.rows))
-    spaces = " " * data.draw(st.integers(1, 9))
+    spaces = " " * data.draw(st.integers(2, 9))
     return _edited(row, lambda line: line.replace(" | ", f"{spaces}|{spaces}")), row.id, None
 
 
