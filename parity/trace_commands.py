@@ -62,10 +62,10 @@ def _skipped(backends: list[str], static: bool) -> dict[str, str]:
 
 
 def trace_command(arguments: argparse.Namespace) -> int:
-    """Trace, print the summary, write the reports; 1 where a chain is not as specified."""
+    """Trace, print the summary, write the reports; 1 where something is not as specified."""
     from parity.callchain.environment import trace_environment
     from parity.callchain.static_report import static_report
-    from parity.callchain.traced_report import chains_as_text, summary, tap_points
+    from parity.callchain.traced_report import chains_as_text, out_of_line, summary, tap_points
     from parity.callchain.traces import trace
 
     unknown = [name for name in arguments.scenario if name not in SCENARIOS]
@@ -94,7 +94,9 @@ def trace_command(arguments: argparse.Namespace) -> int:
         env = json.dumps(environment, indent=1, sort_keys=True) + "\n"
         _write(folder / "env" / "trace_env.json", env)
         sys.stderr.write(f"reports: {folder}\n")
-    return 0
+    wrong = out_of_line(traced, scenarios)
+    sys.stdout.writelines(f"{line}\n" for line in wrong)
+    return 1 if wrong else 0
 
 
 def _write(path: Path, text: str) -> None:

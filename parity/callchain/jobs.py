@@ -52,10 +52,14 @@ def _command(module: str, flags: list[Any]) -> None:
 
 @dataclass
 class Workshop:
-    """Makes the scenarios of one backend in a folder; a bundle is trained when first needed."""
+    """Makes the scenarios of one backend in a folder; a bundle is trained when first needed.
+
+    ``framework_is_there`` is called once the framework is imported, before anything is prepared.
+    """
 
     backend: str
     folder: Path
+    framework_is_there: Callable[[], None] = lambda: None
     scan: Path = field(init=False)
     _trained: bool = field(init=False, default=False)
 
@@ -76,8 +80,14 @@ class Workshop:
         return importlib.import_module(f"{package_of(self.backend)}.model_manager")
 
     def config(self) -> TrainingConfig:
-        """Return the training configuration of every scenario."""
-        return tiny_config(self.backend)
+        """Return the training configuration of every scenario.
+
+        The rate is so small that Adam, whose first steps have the size of the rate whatever the
+        gradient, cannot blow rounding up to where the backends' models differ.
+        """
+        config = tiny_config(self.backend)
+        config.learning_rate = 1e-7
+        return config
 
     def inference_config(self) -> InferenceConfig:
         """Return the inference configuration of every scenario."""
@@ -100,6 +110,7 @@ class Workshop:
         make: Callable[[], Callable[[], Any]] = getattr(self, f"_{name.replace('-', '_')}")
         if name != "dispatch":
             self.components().require_framework()
+            self.framework_is_there()
         run = make()
         # Every scenario begins as a fresh process does.
         params.restore_defaults()
@@ -167,7 +178,8 @@ class Workshop:
         config = self.config()
         flags = ["--train_data_file", self.scan, "--output_dir", self.folder / "trained"]
         flags += ["--backend", self.backend, "--M", _M, "--quiet"]
-        for name in ("n_groups", "batch_size", "nepochs", "validation_fraction"):
+        given = ("n_groups", "batch_size", "nepochs", "validation_fraction", "learning_rate")
+        for name in given:
             flags += [f"--{name}", getattr(config, name)]
         flags += ["--gridsize", 2, "--n_filters_scale", 1, "--do_stitching"]
         return lambda: _command("ptycho.cli.train", flags)

@@ -22,7 +22,9 @@ from parity.ledger import load_tolerances
 from parity.spec.parse import load_specification
 from parity.spec.records import Row
 
-__all__ = ["chains_as_text", "stage_diagram", "summary", "tap_points"]
+__all__ = ["chains_as_text", "out_of_line", "stage_diagram", "summary", "tap_points"]
+
+DIFFERS = "DIFFERS"
 
 Traces = Mapping[str, Mapping[str, Trace]]
 
@@ -44,8 +46,6 @@ def stage_diagram(traces: Traces, scenarios: Iterable[str]) -> list[str]:
     lines = ["```mermaid", "flowchart LR"]
     for scenario in scenarios:
         for backend, found in traces.items():
-            if scenario not in found:
-                continue
             lane = f"{scenario}_{backend}".replace("-", "_")
             nodes = [f"{lane}_{s}[{s}]" for s in first_entries_of(_stages(found[scenario]))]
             lines += [f'  subgraph {lane}["{scenario}, {backend}"]', "    direction LR"]
@@ -81,16 +81,43 @@ def summary(
     return "\n".join(lines) + "\n"
 
 
+def out_of_line(traces: Traces, scenarios: Sequence[str]) -> list[str]:
+    """Return what is not as specified: stages, their order in the backends, taps."""
+    expected = {r.cells["Scenario"]: r for r in load_specification().of_table("chains")}
+    found = []
+    for scenario in scenarios:
+        stages = {b: _stages(each[scenario]) for b, each in traces.items()}
+        for backend, entered in stages.items():
+            wrong = misplaced(entered, read_stages(expected[scenario].cells["Stages"]))
+            found += [f"{scenario}, {backend}: {what}" for what in wrong]
+        if len({tuple(first_entries_of(entered)) for entered in stages.values()}) > 1:
+            found.append(f"{scenario}: the backends' orders differ")
+    for row in load_specification().of_table("taps"):
+        name, scenario = row.cells["Tap"], row.cells["Scenario"]
+        if scenario in scenarios:
+            values = _values(traces, name, scenario)
+            missing = sorted(set(traces) - set(values))
+            found += [f"tap {name} was not taken in {', '.join(missing)}"] if missing else []
+            if _difference(name, row.cells["Tolerance"], values) == DIFFERS:
+                found.append(f"tap {name} differs between the backends")
+    return found
+
+
+def _values(traces: Traces, name: str, scenario: str) -> dict[str, Any]:
+    taps = {backend: each[scenario].taps for backend, each in traces.items()}
+    return {backend: found[name] for backend, found in taps.items() if name in found}
+
+
 def _difference(name: str, tolerance: str, values: Mapping[str, Any]) -> str:
     if len(values) < 2:
         return "not compared"
     left, right = itertools.islice(values.values(), 2)
     if tolerance in ("equal", "shared"):
         same = in_common(left) == in_common(right) if tolerance == "shared" else None
-        return "equal" if (np.array_equal(left, right) if same is None else same) else "DIFFERS"
+        return "equal" if (np.array_equal(left, right) if same is None else same) else DIFFERS
     limit = load_tolerances()[tolerance]
     within = compare(left, right, name).within(limit.value)
-    return f"{'within' if within else 'BEYOND'} {limit.value:.1e}"
+    return f"within {limit.value:.1e}" if within else DIFFERS
 
 
 def _shown(value: Any) -> str:
@@ -113,8 +140,7 @@ def tap_points(traces: Traces, scenarios: Sequence[str]) -> str:
         name, scenario, tolerance = (row.cells[c] for c in ("Tap", "Scenario", "Tolerance"))
         if scenario not in scenarios:
             continue
-        found = {b: each[scenario].taps for b, each in traces.items() if scenario in each}
-        values = {backend: taps[name] for backend, taps in found.items() if name in taps}
+        values = _values(traces, name, scenario)
         owners = dict.fromkeys(_place(row, backend) for backend in traces or PACKAGES)
         rows.append(
             (

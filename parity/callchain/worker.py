@@ -81,7 +81,8 @@ def traced(backend: str, scenarios: Sequence[str], folder: Path) -> dict[str, di
     from ptycho.core.progress import hidden_progress
 
     wanted = frozenset(symbol for symbol, f in source_functions().items() if kept(f))
-    workshop = Workshop(backend, folder)
+    ready = _run_eagerly if backend == "tensorflow" else lambda: None
+    workshop = Workshop(backend, folder, ready)
     logging.disable(logging.WARNING)
     try:
         with hidden_progress():

@@ -101,7 +101,9 @@ def _length(path: Path) -> int:
 def _wrong_anchor(text: _Text, target: str, where: str | None) -> str:
     path = text.find_file(target)
     if path is None:
-        return f"{target} does not exist"
+        # Where there is no such folder, and no place in the file, it may be an archive's member.
+        ours = where is not None or text.find_file(target.partition("/")[0]) is not None
+        return f"{target} does not exist" if ours else ""
     if where is None:
         return ""
     lines = _LINES.fullmatch(where)
