@@ -89,6 +89,12 @@ CONTRADICTIONS = [
         ("[0, inf)", "1"),
     ),
     (
+        "None",
+        ("| `0.05` | [0, 0.5] |", "| `0.05` | [0, 0.5] or None |"),
+        ("ptycho/config/config.py", "    validation_fraction: float"),
+        ("None is allowed", "float"),
+    ),
+    (
         "legacy key",
         ("| `seed` | `npseed` |", "| `seed` | `rngseed` |"),
         ("ptycho/config/config.py", '"seed": "npseed"'),
