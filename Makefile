@@ -39,7 +39,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory check-python
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt pip setuptools wheel
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt --no-build-isolation -e '.[test,dev]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt --no-build-isolation -e '.[test,dev]'
 	@touch $(STAMP)
 
 demo: setup
@@ -55,7 +55,7 @@ client-test: $(VENV)/.ptychodus-setup
 	$(ONE_THREAD) $(BIN)/python -m pytest -m client $(ARGS)
 
 $(VENV)/.ptychodus-setup: $(STAMP)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt --no-build-isolation -e '.[test,dev,client]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt --no-build-isolation -e '.[test,dev,client]'
 	@touch $@
 
 parity: setup
