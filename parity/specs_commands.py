@@ -36,6 +36,9 @@ def add_redline(commands: Any) -> None:
         "--timestamp", metavar="UTC", help="2026-01-31T120000Z: name of the reports' folder"
     )
     parser.add_argument("--phase", default="redline", help="phase_PHASE holds the reports")
+    parser.add_argument(
+        "--rationale", default="", metavar="TEXT", help="why; left to be written in the report"
+    )
     parser.add_argument("--format", choices=_FORMATS, default="text", help="(default: text)")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write there instead of printing"
@@ -164,8 +167,9 @@ def redline_command(arguments: argparse.Namespace) -> int:
     if folder is not None:
         if folder.exists():
             raise FileExistsError(f"{folder} exists: reports are never overwritten")
+        report = render.as_markdown(found, findings, arguments.rationale)
         _write(folder / "spec_delta_notes.md", render.delta_notes(found, findings))
-        _write(folder / "spec_redline.md", render.as_markdown(found, findings))
+        _write(folder / "spec_redline.md", report)
         sys.stderr.write(f"reports: {folder}\n")
     return found.exit_code
 

@@ -80,7 +80,13 @@ def _counted(spec: Spec) -> list[tuple[str, int]]:
     return [*clauses.items(), *tables.items()]
 
 
-def _page(template: str, redline: Redline, findings: list[Finding], html: bool = False) -> str:
+def _page(
+    template: str,
+    redline: Redline,
+    findings: list[Finding],
+    html: bool = False,
+    rationale: str = "",
+) -> str:
     old, new = (read(side) for side in (redline.old, redline.new))
     after = dict(_counted(new))
     before = dict(_counted(old))
@@ -89,6 +95,7 @@ def _page(template: str, redline: Redline, findings: list[Finding], html: bool =
         .get_template(template)
         .render(
             redline=redline,
+            rationale=rationale or "_to be written_",
             levels=LEVELS,
             breaking=[j for j in redline.changes if j.change.level == BREAKING],
             guarantees=[j for j in redline.changes if j.change.rule.id == "clause-added-must"],
@@ -99,10 +106,6 @@ def _page(template: str, redline: Redline, findings: list[Finding], html: bool =
                 for name in dict.fromkeys([*after, *before])
             ],
             side_by_side=side_by_side,
-            same_section=lambda change, section: (
-                change.pair.record.place.file == section.file
-                and change.pair.record.place.section == section.number
-            ),
         )
     )
 
@@ -112,9 +115,9 @@ def delta_notes(redline: Redline, findings: list[Finding]) -> str:
     return _page("spec_delta_notes.md.j2", redline, findings)
 
 
-def as_markdown(redline: Redline, findings: list[Finding]) -> str:
-    """Return ``spec_redline.md``."""
-    return _page("spec_redline.md.j2", redline, findings)
+def as_markdown(redline: Redline, findings: list[Finding], rationale: str = "") -> str:
+    """Return ``spec_redline.md``; without a ``rationale`` it has a place for one."""
+    return _page("spec_redline.md.j2", redline, findings, rationale=rationale)
 
 
 def as_html(redline: Redline, findings: list[Finding]) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 _HEADING = re.compile(r"^#{1,6}\s+(.+)$")
-_NUMBER = re.compile(r"^(\d+(?:\.\d+)*)\.?\s")
 _REFERENCE = re.compile(r"§§?\s?\d+(?:\.\d+)*")
 
 Block = tuple[str, list[str], list[str]]
@@ -21,12 +20,6 @@ class Section:
     file: str
     title: str
     blocks: list[Block]
-
-    @property
-    def number(self) -> str:
-        """The section's number, empty before the first heading."""
-        found = _NUMBER.match(self.title)
-        return found.group(1) if found else ""
 
     @property
     def before(self) -> list[str]:
