@@ -239,7 +239,6 @@ def test_mixed_precision_trains_nearly_alike(fit, make_config):
 def test_loss_that_is_not_finite_stops_the_training(fit, make_config, scan):
     config = make_config(validation_fraction=0.0)
     container = create_container(scan, config)
-    container.amplitude = container.amplitude.copy()
     order = epoch_order(24, config.seed, 0)
     container.patterns = Patterns(container.amplitude.copy())
     container.patterns.stored[container.groups[order[10], 0], 3, 3] = np.nan  # in the second batch
