@@ -44,7 +44,10 @@ def _folder(arguments: argparse.Namespace, stamp: str) -> Path | None:
     if arguments.out is not None:
         target: Path = arguments.out / stamp
     elif name is not None:
-        target = _checkout() / "plans" / "active" / name / "reports" / stamp
+        plans = _checkout() / "plans"
+        if not plans.is_dir():
+            raise ValueError("--initiative writes into a checkout, and this is none: give --out")
+        target = plans / "active" / name / "reports" / stamp
     else:
         return None
     if target.exists():

@@ -6,9 +6,9 @@ From the source text alone, so that it can be told with no framework installed.
 from __future__ import annotations
 
 import ast
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from parity.callchain.symbols import PACKAGES, SourceFunction, checkout, source_functions
@@ -28,9 +28,10 @@ class EntryPoint:
     function: SourceFunction
 
 
-def _commands(root: Path) -> Iterator[tuple[str, str]]:
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    yield from project["scripts"].items()
+def _commands() -> Iterator[tuple[str, str]]:
+    for point in metadata.distribution("ptychopinn").entry_points:
+        if point.group == "console_scripts":
+            yield point.name, point.value
 
 
 def entry_points(root: Path | None = None) -> list[EntryPoint]:
@@ -39,7 +40,7 @@ def entry_points(root: Path | None = None) -> list[EntryPoint]:
     functions = source_functions(root)
     found = [
         EntryPoint("command", name, functions[target])
-        for name, target in sorted(_commands(root))
+        for name, target in sorted(_commands())
         if target in functions
     ]
     for kind, modules in (

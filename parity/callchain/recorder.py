@@ -51,7 +51,8 @@ class ChainRecorder:
     """Records calls of functions whose code lies below one of ``folders``.
 
     ``wanted`` says which symbols are kept; calls made by others belong to their callers.
-    ``observer`` hears of every function below the folders, kept or not.
+    ``observer`` hears of the ``observed`` functions below the folders (by default of all), kept
+    or not.
     """
 
     def __init__(
@@ -59,11 +60,14 @@ class ChainRecorder:
         folders: Iterable[str],
         wanted: Container[str] | None = None,
         observer: Observer | None = None,
+        observed: Container[str] | None = None,
     ) -> None:
         self._folders = tuple(folder.rstrip("/") + "/" for folder in folders)
         self._wanted = wanted
-        self._observer = observer
-        self._names: dict[CodeType, str] = {}
+        self._observer, self._observed = observer, observed
+        # By id, for hashing a code object takes longer than most calls; kept, so that ids stay.
+        self._names: dict[int, str] = {}
+        self._codes: list[CodeType] = []
         self._threads: dict[int, _Thread] = {}
         self._main = threading.get_ident()
         self._busy = threading.local()
@@ -98,11 +102,20 @@ class ChainRecorder:
 
     @contextmanager
     def _profiling(self) -> Iterator[None]:
+        names = self._names
+
+        # Called for every call in the process, so nothing here is done twice.
         def profile(frame: FrameType, event: str, value: Any) -> None:
             if event == "call":
-                self._enter(frame)
+                name = names.get(id(frame.f_code))
+                if name is None:
+                    name = self._name(frame)
+                if name:
+                    self._enter(name, frame)
             elif event == "return":
-                self._leave(frame, value)
+                name = names.get(id(frame.f_code))
+                if name:
+                    self._leave(name, frame, value)
 
         before = sys.getprofile()
         threading.setprofile(profile)
@@ -120,14 +133,19 @@ class ChainRecorder:
 
         def entered(code: CodeType, offset: int) -> Any:
             frame = sys._getframe(1)
-            return self._enter(frame) if self._name(frame) else monitoring.DISABLE
+            name = self._name(frame)
+            return self._enter(name, frame) if name else monitoring.DISABLE
 
         def left(code: CodeType, offset: int, value: Any) -> Any:
             frame = sys._getframe(1)
-            return self._leave(frame, value) if self._name(frame) else monitoring.DISABLE
+            name = self._name(frame)
+            return self._leave(name, frame, value) if name else monitoring.DISABLE
 
         def unwound(code: CodeType, offset: int, error: BaseException) -> None:
-            self._leave(sys._getframe(1), None)
+            frame = sys._getframe(1)
+            name = self._name(frame)
+            if name:
+                self._leave(name, frame, None)
 
         monitoring.use_tool_id(tool, _TOOL)
         for event, callback in (
@@ -148,14 +166,15 @@ class ChainRecorder:
     def _name(self, frame: FrameType) -> str:
         """Return the symbol of a function of ours, an empty one for anything else."""
         code = frame.f_code
-        known = self._names.get(code)
+        known = self._names.get(id(code))
         if known is not None:
             return known
         ours = code.co_filename.startswith(self._folders) and not code.co_flags & _RESUMED
         plain = code.co_flags & CO_OPTIMIZED and "<" not in code.co_qualname
         kept = ours and (plain or code.co_name == _IMPORTING)
         name = f"{frame.f_globals.get('__name__', '')}:{code.co_qualname}" if kept else ""
-        self._names[code] = name
+        self._names[id(code)] = name
+        self._codes.append(code)
         return name
 
     def _thread(self) -> _Thread:
@@ -164,9 +183,8 @@ class ChainRecorder:
             self._threads[key] = _Thread(Call("job" if key == self._main else "thread"))
         return self._threads[key]
 
-    def _enter(self, frame: FrameType) -> None:
-        name = self._name(frame)
-        if not name or getattr(self._busy, "now", False):
+    def _enter(self, name: str, frame: FrameType) -> None:
+        if getattr(self._busy, "now", False):
             return
         thread = self._thread()
         if name.endswith(f":{_IMPORTING}"):
@@ -181,9 +199,8 @@ class ChainRecorder:
             thread.stack.append((frame, call))
         self._tell(name, frame, False, None)
 
-    def _leave(self, frame: FrameType, value: Any) -> None:
-        name = self._name(frame)
-        if not name or getattr(self._busy, "now", False):
+    def _leave(self, name: str, frame: FrameType, value: Any) -> None:
+        if getattr(self._busy, "now", False):
             return
         thread = self._thread()
         if thread.importing:
@@ -195,7 +212,7 @@ class ChainRecorder:
             thread.stack.pop()
 
     def _tell(self, name: str, frame: FrameType, returns: bool, value: Any) -> None:
-        if self._observer is None:
+        if self._observer is None or (self._observed is not None and name not in self._observed):
             return
         self._busy.now = True  # what the observer calls is not the job's doing
         try:

@@ -167,6 +167,11 @@ class TapCollector:
             if row.cells["Scenario"] == scenario and row.cells["Tap"] in TAPS:
                 self._at.setdefault(owner_of(row, backend), []).append(row.cells["Tap"])
 
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The owners of the taps."""
+        return frozenset(self._at)
+
     def __call__(self, symbol: str, frame: FrameType, returns: bool, value: Any) -> None:
         """Take what belongs to a tap."""
         for name in self._at.get(symbol, ()):

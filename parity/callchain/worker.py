@@ -58,7 +58,8 @@ def _trace(workshop: Workshop, name: str, wanted: frozenset[str]) -> dict[str, A
     taps = TapCollector(name, workshop.backend, load_specification().of_table("taps"))
     observer = _Observer(taps)
     folders = [str(checkout() / package) for package in PACKAGES]
-    recorder = ChainRecorder(folders, wanted, observer)
+    observed = taps.symbols | {_CONFIGURE, _FRAMEWORK}
+    recorder = ChainRecorder(folders, wanted, observer, observed)
     with ExitStack() as stack:
         stack.enter_context(watched_imports(recorder.mark, workshop.backend))
         written = stack.enter_context(watched_params(recorder.mark))
