@@ -136,7 +136,7 @@ def read_safely(path: Any, read: Callable[[], Loaded]) -> Loaded:
     """Return what ``read`` returns; errors of a bad checkpoint become ``ArchiveError``."""
     try:
         return read()
-    except UnsafePayload:
+    except (OSError, UnsafePayload):
         raise
     except ArchiveError as error:
         raise type(error)(f"{path}: {error}") from error
@@ -144,7 +144,7 @@ def read_safely(path: Any, read: Callable[[], Loaded]) -> Loaded:
         raise UnsafePayload(
             f"{path}: not a checkpoint of tensors and plain values; nothing in it was executed"
         ) from error
-    except (RuntimeError, EOFError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except Exception as error:  # a damaged pickle may raise any
         raise NotAnArchive(f"{path} is no usable checkpoint: {error}") from error
 
 

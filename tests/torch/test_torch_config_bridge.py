@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from parity.checks import clauses_plugin
 from ptycho.config import config as shared
 from ptycho_torch import config_bridge, config_params
 from ptycho_torch.config_bridge import (
@@ -87,21 +88,10 @@ ELSEWHERE = {
 }  # fmt: skip
 OBEYED_ANYWAY = {"cbam_encoder", "patch_weighting", "phase_subtraction"}
 FIELDS = [(kind, f.name) for kind in KINDS for f in dataclasses.fields(kind)]
-OTHERS = {
-    "neighbor_function": "4_quadrant", "normalize": "Group", "data_scaling": "Max",
-    "scan_pattern": "Rectangular", "mode": "Supervised", "loss_function": "MAE",
-    "amp_activation": "relu", "amp_loss": "Total_Variation", "phase_loss": "Mean_Deviation",
-    "probe_mask": True, "framework": "Mlflow", "orchestrator": "Mlflow", "scheduler": "Cosine",
-    "gradient_clip_algorithm": "value", "gradient_clip_val": 1.0, "device": "cpu",
-    "grid_size": (1, 2), "patch_weighting": "uniform", "finetune_val_split": 0.1,
-}  # fmt: skip
 
 
 def other_value(kind: type, name: str):
-    if name in OTHERS:
-        return OTHERS[name]
-    value = getattr(kind(**CLIENT[kind]), name)
-    return (not value) if isinstance(value, bool) else value + 1
+    return clauses_plugin.other_value(kind(**CLIENT[kind]), name)
 
 
 @pytest.mark.parametrize(

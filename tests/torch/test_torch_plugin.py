@@ -267,7 +267,7 @@ def test_a_checkpoint_that_is_none_is_refused(trained, tmp_path, change):
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"not a checkpoint", b"PK\x03\x04 cut off"])
 def test_rubbish_is_refused(tmp_path, content):
     path = tmp_path / "rubbish.ckpt"
     path.write_bytes(content)
