@@ -103,8 +103,11 @@ def _sides(arguments: argparse.Namespace, root: Path) -> tuple[Texts, Texts, str
     if arguments.base is not None:
         return revisions.at_revision(root, arguments.base), new, ""
     base, remark = revisions.merge_base(root)
+    old = revisions.at_revision(root, base) if base else new
+    if not old.texts:
+        old, remark = new, f"{remark}: no specification there to compare with"
     # Without an older text the new one is still held against the code.
-    return (revisions.at_revision(root, base) if base else new), new, remark
+    return old, new, remark
 
 
 def _reports_folder(arguments: argparse.Namespace, root: Path) -> Path:

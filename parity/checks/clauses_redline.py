@@ -7,6 +7,7 @@ import io
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 from parity.checks.observing import everyone
 from parity.checks.recorder import Recorder
@@ -79,10 +80,11 @@ def cosmetics(run: Recorder) -> None:
 def deprecated_name(run: Recorder) -> None:
     """Alone, beside ``n_groups``, and not at all."""
     here = Path(__file__)
-    for holder, more in (
-        (TrainingConfig, {}),
-        (InferenceConfig, {"model_path": here, "test_data_file": here}),
-    ):
+    holders: dict[type, dict[str, Any]] = {
+        TrainingConfig: {},
+        InferenceConfig: {"model_path": here, "test_data_file": here},
+    }
+    for holder, more in holders.items():
         for case, given, wanted, said in (
             ("alone", {"n_images": 7}, 7, True),
             ("beside n_groups", {"n_images": 7, "n_groups": 5}, 5, False),
@@ -90,7 +92,7 @@ def deprecated_name(run: Recorder) -> None:
         ):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                found = holder(model=ModelConfig(), **more, **given).n_groups  # type: ignore[arg-type]
+                found = holder(model=ModelConfig(), **more, **given).n_groups
             warned = any(
                 issubclass(w.category, DeprecationWarning) and "n_groups" in str(w.message)
                 for w in caught

@@ -120,8 +120,8 @@ def references(name: str, text: str, texts: Texts, root: Path, ids: set[str]) ->
 def _other(file: str, texts: Texts, root: Path) -> str | None:
     if Path(file).name in texts:
         return texts[Path(file).name]
-    path = root / file
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    places = (root / file, root / "specs" / file)
+    return next((p.read_text(encoding="utf-8") for p in places if p.is_file()), None)
 
 
 def tables(name: str, text: str) -> Iterator[Finding]:

@@ -182,7 +182,7 @@ def impact_of(change: Change, before: Side, after: Side, around: Surroundings) -
 def _cited(contradiction: Contradiction, change: Change) -> Contradiction:
     """Say where the code has the old name, where it has none of the new one."""
     old: Found | None = None
-    if ":" not in contradiction.code or not contradiction.code.rpartition(":")[2].isdigit():
+    if contradiction.found.startswith("no such"):
         names = [n.strip("-") for n in change.old.split(", ") if n]
         old = next((f for n in names if (f := mentioned(n.replace("-", "_")))), None)
     if old is None:

@@ -67,7 +67,7 @@ def at_revision(root: Path, revision: str) -> Texts:
     for path in sorted(filter(None, listed.stdout.split("\0"))):
         name = Path(path).name
         if name.endswith(".md") and name != "README.md":
-            shown = _git(root, "show", f"{revision}:{path}")
+            shown = _git(root, "show", f"{revision}:./{path}")
             if shown.returncode:
                 raise RevisionError(f"git cannot show {revision}:{path}: {shown.stderr.strip()}")
             texts[name] = shown.stdout

@@ -127,6 +127,24 @@ def test_without_a_trunk_head_is_what_it_is_compared_with(tree, capsys):
     assert "compared with HEAD" in capsys.readouterr().out
 
 
+def test_a_base_without_a_specification_is_nothing_to_compare_with(tree, capsys):
+    git(tree, "init", "-q", "-b", "main")
+    git(tree, "commit", "-q", "--allow-empty", "-m", "Begin")
+    assert run(tree) == 0
+    out = capsys.readouterr().out
+    assert "no specification there" in out
+    assert "0 semantic changes" in out
+
+
+def test_the_project_may_be_a_folder_of_a_repository(tree, capsys):
+    git(tree.parent, "init", "-q", "-b", "main")
+    git(tree.parent, "add", ".")
+    git(tree.parent, "commit", "-q", "-m", "Begin")
+    (tree / "specs" / "demo.md").write_text(WEAKER)
+    assert run(tree) == 1
+    assert "1 semantic changes" in capsys.readouterr().out
+
+
 def test_a_base_may_be_any_revision(repository, capsys):
     git(repository, "tag", "v1")
     (repository / "specs" / "demo.md").write_text(WEAKER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from pathlib import Path
 
@@ -238,6 +239,31 @@ def test_a_clause_whose_text_changed_makes_its_checks_suspect(around):
     assert judged.change.id == "4.6-3"
     assert judged.impact.suspect
     assert judged.impact.checks == load_bindings()["4.6-3"].checks
+
+
+def test_what_the_codes_text_does_not_tell_is_judged_by_running_it(around):
+    from parity.redline_full import judge_by_running
+
+    edit = ("| `spacing` | pixels | [0, inf) or None |", "| `spacing` | pixels | [0, 1] or None |")
+    new = edited(edit, name="overlap_metrics.md")
+    (judged,) = redline(TEXTS, new, around, today=DAY).changes
+    assert judged.impact.outcome == "ok→ok"
+    found = redline(TEXTS, new, around, judge=judge_by_running(), today=DAY)
+    (judged,) = found.changes
+    assert judged.impact.outcome == "ok→bad"
+    (contradiction,) = found.contradictions
+    assert contradiction.code == "check overlap-measures/spacing"
+    assert "the text allows [0, 1]" in contradiction.found
+
+
+def test_running_a_clauses_checks_needs_the_text_that_they_were_written_for(around):
+    from parity.redline_full import judge_by_running
+
+    judge = judge_by_running()
+    spec = load_specification()
+    clause = next(c for c in spec.clauses if c.id == "7.3-2")
+    assert judge(clause) == []
+    assert judge(dataclasses.replace(clause, text=clause.text + " Else.")) is None
 
 
 # --------------------------------------------------------------------------- accepting
