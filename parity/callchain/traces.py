@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +114,12 @@ def trace(backends: Sequence[str], scenarios: Sequence[str]) -> dict[str, dict[s
                     each.communicate()
 
 
-@lru_cache(maxsize=4)
+_TRACED: dict[str, dict[str, Trace]] = {}
+
+
 def traces_of(backends: tuple[str, ...]) -> dict[str, dict[str, Trace]]:
-    """Return every scenario of the backends, traced once in this process."""
+    """Return every scenario of the backends; each backend is traced once in this process."""
     from parity.callchain.jobs import DESCRIPTIONS
 
-    return trace(backends, tuple(DESCRIPTIONS))
+    _TRACED.update(trace([b for b in backends if b not in _TRACED], tuple(DESCRIPTIONS)))
+    return {backend: _TRACED[backend] for backend in backends}
