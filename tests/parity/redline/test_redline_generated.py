@@ -161,7 +161,8 @@ def change_type(data):
 
 
 def _enumerated(cells):
-    return cells["Allowed"].startswith("{") and cells["Allowed"].count(",") >= 1
+    allowed = cells["Allowed"]
+    return allowed.startswith("{") and "," in allowed and "True" not in allowed
 
 
 def swap_enum(data):
@@ -262,8 +263,12 @@ def add_parameter(data):
     return _with_cell(row, "Parameters", new), row.id, "parameter-added"
 
 
+def _several(cells):
+    return "," in cells["Parameters"] and "*" not in cells["Parameters"]
+
+
 def drop_parameter(data):
-    row = data.draw(st.sampled_from(_rows("signatures", lambda c: "," in c["Parameters"])))
+    row = data.draw(st.sampled_from(_rows("signatures", _several)))
     new = row.cells["Parameters"].rpartition(", ")[0]
     return _with_cell(row, "Parameters", f"`{new}`"), row.id, "parameter-removed"
 
