@@ -267,6 +267,15 @@ def test_a_checkpoint_that_is_none_is_refused(trained, tmp_path, change):
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
+@pytest.mark.parametrize("case", ["huge", "modes"])
+def test_a_network_larger_than_its_weights_is_not_built(trained, tmp_path, case):
+    path = tmp_path / "huge.ckpt"
+    path.write_bytes(trained[1].read_bytes())
+    damaged(path, CHANGES[case])
+    with pytest.raises(ArchiveError, match=r"it has \d+ weights; the network"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"not a checkpoint", b"PK\x03\x04 cut off"])
 def test_rubbish_is_refused(tmp_path, content):
     path = tmp_path / "rubbish.ckpt"
