@@ -200,7 +200,7 @@ def plugin(run: Recorder) -> None:
     middle = [(c.min() + c.max()) / 2 for c in (raw.xcoords, raw.ycoords)]
     far = [max(abs(c - m).max() for c, m in zip(raw.positions.T, middle, strict=True))]
     # An even canvas around the middle of the scan: M + 2 * the next even number.
-    side = 16 + 4 * int(np.ceil((far[0] + 0.5) / 2))
+    side = 16 + 4 * int(np.ceil(far[0] / 2))
     run.require(subject, first.shape == (side, side), f"{first.shape}, not {side}", "canvas")
     columns, rows = (np.flatnonzero((first != 0).any(axis=axis)) for axis in (0, 1))
     for lines in (columns, rows):

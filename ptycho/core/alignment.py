@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, spline_filter
 from scipy.optimize import minimize
-from scipy.signal.windows import tukey
 
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -216,6 +215,7 @@ def _ramp(product: ComplexArray) -> FloatArray:
 
 def _displacement(reference: ComplexArray, moved: ComplexArray) -> FloatArray:
     """Return how far [y, x] the content of ``moved`` lies from that of ``reference``."""
+    from scipy.signal.windows import tukey
     from skimage.registration import phase_cross_correlation
 
     window = tukey(reference.shape[0], 0.5)[:, None] * tukey(reference.shape[1], 0.5)

@@ -14,18 +14,22 @@ from numpy.typing import NDArray
 
 from ptycho.core.geometry import FloatArray
 
-__all__ = ["FramedOffsets", "object_middle"]
+__all__ = ["FramedOffsets", "object_middle", "where_it_appears"]
 
 
 def object_middle(shape: tuple[int, ...]) -> FloatArray:
-    """Return where the middle of an object array (..., H, W) appears, [x, y], (W - 1)/2 of it.
+    """Return where the geometric middle of an object array (..., H, W) appears, [x, y]."""
+    height, width = shape[-2:]
+    return where_it_appears(np.array([(width - 1) / 2, (height - 1) / 2]))
+
+
+def where_it_appears(point: NDArray[Any]) -> FloatArray:
+    """Return where a point [x, y] of ptychodus's object appears if its positions are taken as ours.
 
     ptychodus gives the middle of a patch, between its pixels N/2 - 1 and N/2, as its position;
-    positions here name pixel N/2 (:mod:`ptycho.core.geometry`). With the client's positions
-    object pixel j therefore appears at j - 1/2.
+    positions here name pixel N/2 (:mod:`ptycho.core.geometry`).
     """
-    height, width = shape[-2:]
-    return np.array([width / 2 - 1, height / 2 - 1])
+    return np.asarray(point, np.float64) - 0.5
 
 
 class FramedOffsets(np.ndarray):

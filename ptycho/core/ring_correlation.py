@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal.windows import tukey
 
 __all__ = ["FourierRings", "fourier_ring_correlation", "half_bit_threshold"]
 
@@ -67,6 +66,8 @@ def fourier_ring_correlation(image: NDArray[Any], truth: NDArray[Any]) -> Fourie
             f"images have shapes {pair[0].shape} and {pair[1].shape}; expected two equal (h, w)"
         )
     height, width = pair[0].shape
+    from scipy.signal.windows import tukey
+
     window = tukey(height, 0.5)[:, None] * tukey(width, 0.5)
     first, second = (np.fft.fft2((v - v.mean()) * window) for v in pair)
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))

@@ -21,6 +21,7 @@ from ptycho.config.config import ModelConfig as SharedModelConfig
 from ptycho.config.config import TrainingConfig as SharedTrainingConfig
 from ptycho.config.config import validate_model_config
 from ptycho.config.execution import PyTorchExecutionConfig
+from ptycho.core.framed import where_it_appears
 from ptycho.core.stitching import reassemble
 from ptycho.core.workflow import evaluate_test_data, every_position, prepare
 from ptycho.io.atomic import write_bytes
@@ -283,7 +284,7 @@ class InferenceEngine:
         container = every_position(raw, grouping, config, record.normalisation)
         patches = evaluate_test_data(predictor, container)
         positions = raw.positions
-        middle = (positions.min(axis=0) + positions.max(axis=0)) / 2
+        middle = where_it_appears((positions.min(axis=0) + positions.max(axis=0)) / 2)
         trim = self._configs.inference_config.middle_trim
         image = reassemble(patches, container.global_offsets, trim, middle)
         return image.astype(np.complex64, copy=False)

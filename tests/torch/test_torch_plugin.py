@@ -131,7 +131,8 @@ def test_the_object_is_what_the_rooms_make_of_it(scan, trained):
     x = scan.amplitude()[..., None] * np.float32(cfg["normalisation"] * cfg["intensity_scale"])
     patches = predictor.predict([x, np.zeros((len(scan), 1, 2, 1), np.float32)])
     middle = [(c.min() + c.max()) / 2 for c in (scan.xcoords, scan.ycoords)]
-    expected = reassemble(patches, scan.positions, 20, np.array(middle))
+    # The client's position is its patch's middle, half a pixel before the pixel that ours names.
+    expected = reassemble(patches, scan.positions, 20, np.array(middle) - 0.5)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -145,7 +146,8 @@ def test_the_middle_of_the_canvas_is_that_of_the_scan(scan, trained, monkeypatch
     monkeypatch.setattr(base_api, "evaluate_test_data", truth)
     found = reconstruct(raw, model, manager())
     at = np.arange(len(found)) - (len(found) - 1) / 2
-    x, y = (at + (c.min() + c.max()) / 2 for c in (raw.xcoords, raw.ycoords))
+    # Patches here are cut around pixel N/2, so the client's middle lies half a pixel before.
+    x, y = (at + (c.min() + c.max()) / 2 - 0.5 for c in (raw.xcoords, raw.ycoords))
     # Away from the edge, where a pixel may be a patch's last one and no mean of several.
     inside = ndimage.binary_erosion(found != 0, iterations=3)
     assert inside.mean() > 0.4
