@@ -64,28 +64,31 @@ def build_parser() -> argparse.ArgumentParser:
         SECTIONS,
         epilog="Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.",
     )
-    parser.usage = "ptycho_overlap SCAN.npz [--output DIR] [flags]"
+    parser.usage = "ptycho_overlap SCAN [--output DIR] [flags]"
     parser.add_argument(
         "scan",
         type=Path,
-        metavar="SCAN.npz",
-        help="file with the keys xcoords, ycoords and probeGuess; patterns are not read",
+        metavar="SCAN",
+        help="scan whose positions and probe are read (NPZ, ptychodus HDF5 or CXI)",
     )
     return parser
 
 
 def read_geometry(path: Path) -> RawData:
     """Return positions and probe of a scan file, without its patterns; errors name the file."""
-    from ptycho.io.npz import read_npz
+    from ptycho.core.position_checks import check_scan_extent
+    from ptycho.io.scan_file import read_geometry as read_arrays
     from ptycho.raw_data import RawData
 
-    values = read_npz(path, ("xcoords", "ycoords", "probeGuess"), ())
+    values = read_arrays(path)
     try:
-        return RawData(
+        scan = RawData(
             values["xcoords"], values["ycoords"], None, None, None, values["probeGuess"], None
         )
+        check_scan_extent(scan.positions, values["probeGuess"].shape[-1])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    return scan
 
 
 def draw(scan: RawData, options: OverlapOptions) -> NDArray[np.int64] | None:

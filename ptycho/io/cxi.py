@@ -37,28 +37,29 @@ def is_cxi(file: Hdf5Reader) -> bool:
     return file.has_group(_ENTRY) and (file.has("cxi_version") or file.has_group(_DETECTOR))
 
 
-def read_cxi(file: Hdf5Reader) -> dict[str, Any]:
+def read_cxi(file: Hdf5Reader, patterns: bool = True) -> dict[str, Any]:
     """Return the arguments of ``RawData`` that the first entry has. Raises as :class:`Hdf5Reader`.
 
     Positions are object pixels lambda z / (N p), or those that ptychodus has stored. Where there
     is an object, its middle is the origin (or ptychodus' centre), else the smallest coordinate
-    comes to N/2. Masked pixels, whatever the reason, are bad.
+    comes to N/2. Masked pixels, whatever the reason, are bad. Without ``patterns``, ``diff3d`` is
+    None and only the shape of the patterns is read.
     """
-    patterns = _first(file, _PATTERNS, "diffraction patterns", required=False)
+    stack = _first(file, _PATTERNS, "diffraction patterns", required=False)
     values: dict[str, Any] = {"diff3d": None, "metadata": _metadata(file)}
     side = None
-    if patterns is not None:
-        shape = file.shape(patterns)
+    if stack is not None:
+        shape = file.shape(stack)
         if len(shape) != 3:
-            raise ValueError(f"{file.path}: {patterns!r} has shape {shape}; expected (n, N, N)")
+            raise ValueError(f"{file.path}: {stack!r} has shape {shape}; expected (n, N, N)")
         side = shape[-2:]
     if file.has(f"{_DETECTOR}/mask"):
         values["bad_pixels"] = file.array(f"{_DETECTOR}/mask") != 0
     values["probeGuess"] = _probe(file)
     values["objectGuess"] = _object(file)
     values["xcoords"], values["ycoords"] = _positions(file, side, values["objectGuess"])
-    if patterns is not None:
-        values["diff3d"] = file.array(patterns)
+    if stack is not None and patterns:
+        values["diff3d"] = file.array(stack)
     return values
 
 

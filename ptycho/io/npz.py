@@ -32,11 +32,13 @@ def read_npz(
 
     A required key may offer alternatives as ``"diff3d|diffraction"``.
 
-    Raises ``FileNotFoundError``; :class:`MissingKeyError` naming the missing keys and those
-    present; ``ValueError`` where the file is not an NPZ archive or is damaged, or where one of
-    the keys holds pickled Python objects, which are never loaded.
+    Raises ``FileNotFoundError``, ``IsADirectoryError``; :class:`MissingKeyError` naming the
+    missing keys and those present; ``ValueError`` where the file is not an NPZ archive or is
+    damaged, or where one of the keys holds pickled Python objects, which are never loaded.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory; expected an NPZ file")
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     if not zipfile.is_zipfile(path):

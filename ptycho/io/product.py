@@ -44,6 +44,8 @@ _RAW_ARRAYS = (
     "xcoords", "ycoords", "xcoords_start", "ycoords_start", "diffraction", "scan_index", "Y",
     "bad_pixels", "norm_Y_I",
 )  # fmt: skip
+#: Of these, stacks as large as the diffraction.
+_PER_PATTERN = ("diffraction", "Y")
 
 
 def is_product(file: Hdf5Reader) -> bool:
@@ -51,11 +53,12 @@ def is_product(file: Hdf5Reader) -> bool:
     return all(file.has(name) for name in (*_POSITIONS, "probe", "object"))
 
 
-def read_product(file: Hdf5Reader) -> dict[str, Any]:
+def read_product(file: Hdf5Reader, patterns: bool = True) -> dict[str, Any]:
     """Return the arguments of ``RawData`` that a product has.
 
     Positions come from ``raw_data`` (object pixels) where it has them, else from the metres of
-    the product. ``diff3d`` is None without ``raw_data``. Raises as :class:`Hdf5Reader`.
+    the product. ``diff3d`` is None without ``raw_data``; without ``patterns``
+    neither it nor ``Y`` is read. Raises as :class:`Hdf5Reader`.
     """
     values: dict[str, Any] = {"diff3d": None, "metadata": _metadata(file)}
     raw = file.has_group(RAW)
@@ -77,7 +80,7 @@ def read_product(file: Hdf5Reader) -> dict[str, Any]:
     else:
         values["xcoords"], values["ycoords"] = _positions(file, shape)
     if raw:
-        values.update(_raw_values(file))
+        values.update(_raw_values(file, patterns))
     return values
 
 
@@ -122,10 +125,10 @@ def _modes(probe: NDArray[Any], what: str) -> NDArray[Any]:
     return probe
 
 
-def _raw_values(file: Hdf5Reader) -> dict[str, Any]:
+def _raw_values(file: Hdf5Reader, patterns: bool) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in _RAW_ARRAYS:
-        if file.has(f"{RAW}/{name}"):
+        if file.has(f"{RAW}/{name}") and (patterns or name not in _PER_PATTERN):
             values[_RAW_NAMES.get(name, name)] = file.array(f"{RAW}/{name}")
     for name in ("probeGuess", "objectGuess"):
         if file.has(f"{RAW}/{name}"):

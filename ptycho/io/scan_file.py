@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.io.npz import MissingKeyError, read_npz
 from ptycho.io.npz_scan import read_npz_scan, write_npz_scan
 
-__all__ = ["metadata_differences", "read_scan", "write_scan"]
+__all__ = ["metadata_differences", "read_geometry", "read_scan", "write_scan"]
 
 #: First bytes of an HDF5 file.
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -30,12 +31,10 @@ def read_scan(path: str | Path) -> dict[str, Any]:
     the number of positions and turned to (n, H, W); where n is H as well, they are taken as
     (n, H, W). A last axis of length 1 after (n, N, N) is dropped.
 
-    Raises ``FileNotFoundError``; ``KeyError`` naming what is missing; ``ValueError`` where the
-    file is none of these formats, is damaged, or points at other files.
+    Raises ``FileNotFoundError``, ``IsADirectoryError``; ``KeyError`` naming what is missing;
+    ``ValueError`` where the file is none of these formats, is damaged, or points at other files.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
+    path = _existing(path)
     values = _read_hdf5(path) if _is_hdf5(path) else _read_npz(path)
     if values["diff3d"] is not None:
         patterns = _without_channel(values["diff3d"])
@@ -43,6 +42,22 @@ def read_scan(path: str | Path) -> dict[str, Any]:
     if values.get("Y") is not None:
         values["Y"] = _without_channel(values["Y"])
     return values
+
+
+def read_geometry(path: str | Path) -> dict[str, Any]:
+    """Read ``xcoords``, ``ycoords`` and ``probeGuess`` of a scan file; patterns are not read.
+
+    Raises as :func:`read_scan`; ``KeyError`` too where an HDF5 file has no probe.
+    """
+    path = _existing(path)
+    names = ("xcoords", "ycoords", "probeGuess")
+    if not _is_hdf5(path):
+        _require_npz(path)
+        return dict(read_npz(path, names, ()))
+    values = _read_hdf5(path, patterns=False)
+    if values.get("probeGuess") is None:
+        raise MissingKeyError(f"{path} has no probe")
+    return {name: values[name] for name in names}
 
 
 def write_scan(path: str | Path, values: Mapping[str, Any]) -> Path:
@@ -72,6 +87,15 @@ def metadata_differences(metadata: Mapping[str, Any], config: Any) -> list[str]:
     return differences
 
 
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory; expected a scan file")
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    return path
+
+
 def _is_hdf5(path: Path) -> bool:
     # A user block may stand before the signature: 512 bytes, or a power of two times that.
     with path.open("rb") as stream:
@@ -85,15 +109,19 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
+    _require_npz(path)
+    return read_npz_scan(path)
+
+
+def _require_npz(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         raise ValueError(
             f"{path} is no scan: not an NPZ file (a zip archive of NumPy arrays) and not an HDF5 "
             "file (ptychodus product, CXI), or it is cut off"
         )
-    return read_npz_scan(path)
 
 
-def _read_hdf5(path: Path) -> dict[str, Any]:
+def _read_hdf5(path: Path, patterns: bool = True) -> dict[str, Any]:
     # h5py takes a moment to import, which NPZ files need not wait for.
     from ptycho.io.cxi import is_cxi, read_cxi
     from ptycho.io.hdf5 import open_hdf5
@@ -102,11 +130,11 @@ def _read_hdf5(path: Path) -> dict[str, Any]:
 
     with open_hdf5(path) as file:
         if is_product(file):
-            return read_product(file)
+            return read_product(file, patterns)
         if is_training_file(file):
-            return read_training_file(file)
+            return read_training_file(file, patterns)
         if is_cxi(file):
-            return read_cxi(file)
+            return read_cxi(file, patterns)
         raise ValueError(
             f"{path} is an HDF5 file but no scan: it is neither a ptychodus product (probe, "
             "object, probe_position_x_m, ...), nor ptychodus training data (patterns, probe, "

@@ -18,12 +18,17 @@ def is_training_file(file: Hdf5Reader) -> bool:
     return all(file.has(name) for name in _REQUIRED)
 
 
-def read_training_file(file: Hdf5Reader) -> dict[str, Any]:
+def read_training_file(file: Hdf5Reader, patterns: bool = True) -> dict[str, Any]:
     """Return the arguments of ``RawData`` that the file has. Raises as :class:`Hdf5Reader`.
+
+    Without ``patterns``, ``diff3d`` is None and the patterns are not read.
 
     ptychodus counts a patch's position from its middle, at (N - 1)/2: half a pixel less.
     """
-    values: dict[str, Any] = {"diff3d": file.array("patterns"), "probeGuess": file.array("probe")}
+    values: dict[str, Any] = {
+        "diff3d": file.array("patterns") if patterns else None,
+        "probeGuess": file.array("probe"),
+    }
     for name, axis in (("xcoords", "x"), ("ycoords", "y")):
         values[name] = file.array(f"probe_position_{axis}_px").astype(np.float64) + 0.5
     for name, key in (("objectGuess", "object"), ("bad_pixels", "bad_pixels")):

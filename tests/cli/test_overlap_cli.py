@@ -13,6 +13,7 @@ from ptycho.raw_data import RawData
 from ptycho.simulation.settings import ScanSettings
 from ptycho.simulation.simulate import simulate
 
+CLIENT_FILES = Path(__file__).parents[1] / "data" / "ptychodus-1.7.0"
 FILES = ["overlap.csv", "overlap.json", "overlap.png"]
 
 
@@ -113,3 +114,58 @@ def test_files_are_kept_unless_asked_and_bad_scans_are_named(
     assert f"{bad}: xcoords has 3 values" in capsys.readouterr().err
     assert overlap.main([str(tmp_path / "none.npz")]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npz"])
+def test_every_scan_format_is_measured_without_its_patterns(
+    suffix: str, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ptycho.io.hdf5 import Hdf5Reader
+
+    raw = RawData.from_file(scan)
+    pixels = {"pixel_width_m": 1e-8, "pixel_height_m": 1e-8}
+    raw.metadata = {**(raw.metadata or {}), "object_geometry": pixels}
+    copy = raw.to_file(tmp_path / f"copy{suffix}")
+    read, array = [], Hdf5Reader.array
+    monkeypatch.setattr(
+        Hdf5Reader, "array", lambda self, name: read.append(name) or array(self, name)
+    )
+    assert overlap.main([str(copy), "--output", str(tmp_path / "out")]) == 0
+    measures = json.loads((tmp_path / "out" / "overlap.json").read_text())["measures"]
+    assert measures["positions"] == 64
+    assert measures["spacing"] == pytest.approx(4)
+    assert bool(read) == (suffix == ".h5")
+    assert not [name for name in read if "diffraction" in name]
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"), [(1e-8, "are they metres?"), (1e6, "the largest is 16384")]
+)
+def test_positions_in_other_units_are_refused_naming_the_file(
+    factor: float, message: str, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = RawData.from_file(scan)
+    path = tmp_path / "units.npz"
+    np.savez(
+        path,
+        xcoords=raw.xcoords * factor,
+        ycoords=raw.ycoords * factor,
+        probeGuess=np.asarray(raw.probeGuess),
+    )
+    assert overlap.main([str(path), "--output", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert str(path) in said
+    assert message in said
+    assert not (tmp_path / "out" / "overlap.json").exists()
+
+
+@pytest.mark.parametrize("name", ["product.h5", "training.h5", "scan.cxi"])
+def test_files_of_the_client_are_measured(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert overlap.main([str(CLIENT_FILES / name)]) == 0
+    assert "positions, probe diameter" in capsys.readouterr().out
+
+
+def test_a_directory_is_named_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert overlap.main([str(tmp_path)]) == 2
+    assert "is a directory; expected a scan file" in capsys.readouterr().err

@@ -247,6 +247,21 @@ def test_other_files_are_refused_by_name(content: bytes, tmp_path: Path) -> None
         load_yaml_config(tmp_path / "absent.yaml")
 
 
+@pytest.mark.parametrize(
+    ("content", "key"), [("a: 1\nb: 2\na: 3\n", "a"), ("model:\n  N: 32\n  N: 64\n", "model.N")]
+)
+def test_a_key_given_twice_is_refused(content: str, key: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"run\.yaml: '{key}' is given twice"):
+        load_yaml_config(path)
+
+
+def test_a_directory_is_no_yaml_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a directory; expected a YAML file"):
+        load_yaml_config(tmp_path)
+
+
 def test_yaml_builds_no_python_objects(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(f"a: !!python/object/apply:os.mkdir ['{tmp_path / 'sprung'}']\n")
