@@ -69,12 +69,16 @@ def initial(run: Recorder) -> None:
             same = np.array_equal(value, without[name])
             _everyone(run, same, "depends on other layers", name)
         if name.endswith("/bias"):
-            _everyone(run, not value.any(), "is not zero", name)
+            _everyone(run, not value.any(), "is not zero", name)  # sigmoid(0) is a half
         elif name.endswith("/kernel"):
             seen.append(value.ravel()[:16].tobytes())
             _everyone(run, not np.array_equal(value, other[name]), "ignores the seed", name)
             _judge_width(run, name, value)
     _everyone(run, len(set(seen)) == len(seen), "two kernels begin with the same numbers")
+    for activation, function in _ACTIVATIONS.items():
+        bias = _start(small_model(amp_activation=activation), 0)["amplitude_head/inner/bias"]
+        halves = [abs(function(float(value)) - 0.5) < 1e-6 for value in bias]
+        _everyone(run, all(halves), f"amplitude starts from a bias of {bias}", activation)
 
 
 def _global_state() -> str:

@@ -28,6 +28,13 @@ OUTER_CHANNELS = 4
 
 #: Width of the initial values of the last convolutions, relative to the others' rule.
 _LAST_LAYER_GAIN = 0.5
+#: Where each activation of the amplitude is 1/2; swish(x) = x / (1 + exp(-x)) has no closed form.
+HALF_AMPLITUDE = {
+    "sigmoid": 0.0,
+    "swish": 0.7388350311316078,
+    "softplus": math.log(math.expm1(0.5)),
+    "relu": 0.5,
+}
 
 #: Decoders and what their head's activation is.
 DECODERS = ("amplitude", "phase")
@@ -126,8 +133,9 @@ def initial_weights(
     """Return the seeded initial weights of a model.
 
     Kernels are U(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio, 2010), those of
-    the last convolutions (no ReLU follows) half as wide, so that the first phases do not wrap;
-    biases are zero. Each is drawn from its own stream, seeded by ``seed`` and its name, so adding
+    the last convolutions (no ReLU follows) half as wide, so that the first phases do not wrap.
+    Biases are zero but for the amplitude head's, which makes the first amplitudes about 1/2
+    whatever the activation: the probe's gauge expects that, and swish learns nothing from 0. Each is drawn from its own stream, seeded by ``seed`` and its name, so adding
     a layer leaves the others as they were. ``probe`` (N, N) or (modes, N, N) is brought to
     the model's gauge; ``log_scale`` is log(intensity_scale).
     """
@@ -139,6 +147,7 @@ def initial_weights(
         kernel = np.random.default_rng(stream).uniform(-limit, limit, layer.kernel_shape)
         weights[f"{layer.name}/kernel"] = kernel.astype(np.float32)
         weights[f"{layer.name}/bias"] = np.zeros(layer.outputs, np.float32)
+    weights["amplitude_head/inner/bias"][:] = HALF_AMPLITUDE[config.amp_activation]
     weights["log_scale"] = np.asarray(math.log(intensity_scale), np.float32)
     modes = normalise_probe(probe, config.probe_scale)
     weights["probe"] = np.stack([modes.real, modes.imag], axis=-1).astype(np.float32)

@@ -202,6 +202,20 @@ def test_kernels_have_the_variance_of_their_rule():
     assert last.var() == pytest.approx(2 / (9 * 64 + 9 * 1) / 4, rel=0.15)
 
 
+@pytest.mark.parametrize(
+    ("activation", "value"),
+    [
+        ("sigmoid", lambda b: 1 / (1 + np.exp(-b))),
+        ("swish", lambda b: b / (1 + np.exp(-b))),
+        ("softplus", lambda b: np.log1p(np.exp(b))),
+        ("relu", lambda b: max(b, 0.0)),
+    ],
+)
+def test_the_first_amplitudes_are_about_a_half(activation, value):
+    bias = draw(tiny(amp_activation=activation))["amplitude_head/inner/bias"]
+    assert all(value(float(b)) == pytest.approx(0.5, abs=1e-6) for b in bias)
+
+
 def test_biases_start_at_zero():
     assert not any(v.any() for n, v in draw().items() if n.endswith("bias"))
 
