@@ -135,9 +135,10 @@ def initial_weights(
     Kernels are U(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio, 2010), those of
     the last convolutions (no ReLU follows) half as wide, so that the first phases do not wrap.
     Biases are zero but for the amplitude head's, which makes the first amplitudes about 1/2
-    whatever the activation: the probe's gauge expects that, and swish learns nothing from 0. Each is drawn from its own stream, seeded by ``seed`` and its name, so adding
-    a layer leaves the others as they were. ``probe`` (N, N) or (modes, N, N) is brought to
-    the model's gauge; ``log_scale`` is log(intensity_scale).
+    whatever the activation: the probe's gauge expects that, and swish learns nothing from 0.
+    Each is drawn from its own stream, seeded by ``seed`` and its name, so adding a layer leaves
+    the others as they were. ``probe`` (N, N) or (modes, N, N) is brought to the model's gauge;
+    ``log_scale`` is log(intensity_scale).
     """
     weights: Weights = {}
     for layer in conv_layers(config):
