@@ -14,6 +14,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.warnings import PossibleUserWarning
 from numpy.typing import NDArray
 
@@ -223,7 +224,14 @@ def train(
         recorder = Recorder(learning_rate, bar, plan.history(), plan.first_epoch)
         own = [learning_rate, recorder, *([Start(plan.start)] if plan.start else [])]
         epochs = config.nepochs - plan.first_epoch
-        trainer = _trainer(config, execution, epochs, max_steps, scratch, [*own, *callbacks])
+        try:
+            trainer = _trainer(config, execution, epochs, max_steps, scratch, [*own, *callbacks])
+        except MisconfigurationException as error:
+            raise ValueError(
+                f"PyTorchExecutionConfig: accelerator {execution.accelerator!r}, devices "
+                f"{execution.devices!r}, strategy {execution.strategy!r}: {error} Name hardware "
+                "that is here; accelerator 'auto' takes what there is"
+            ) from error
         loaders = training_loaders(
             container,
             plan,

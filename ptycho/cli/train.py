@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 import importlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,6 +143,19 @@ def prepare_output_dir(directory: Path) -> None:
         logger.warning("%s is replaced when this training is done", directory / BUNDLE_NAME)
 
 
+@contextmanager
+def _taken_back_if_empty(directory: Path) -> Iterator[None]:
+    """Remove ``directory`` after an error if it was made within and holds nothing."""
+    new = not directory.exists()
+    try:
+        yield
+    except BaseException:
+        if new:
+            with suppress(OSError):
+                directory.rmdir()
+        raise
+
+
 def train(namespace: argparse.Namespace) -> None:
     """Carry out the parsed command."""
     job = read_job(namespace)
@@ -169,24 +183,25 @@ def train(namespace: argparse.Namespace) -> None:
     test = None
     if test_file is not None:
         test = backend.load_data(test_file, measurement_domain=domain)
-    prepare_output_dir(config.output_dir)
-    say(f"scan:    {sampling_line(raw)}", namespace)
-    amplitude, phase, results = run_cdi_example_with_backend(
-        raw,
-        test if test is not None or not job.options.do_stitching else raw,
-        config,
-        **dataclasses.asdict(job.options),
-        torch_execution_config=job.execution if config.backend == "pytorch" else None,
-    )
-    interrupted = "interrupted" in results["history"]
-    if interrupted and not results["step_losses"]:
-        raise KeyboardInterrupt  # nothing was reached that may replace what is there
-    model_manager(backend.__name__).save(config.output_dir)
-    backend.save_outputs(amplitude, phase, results, str(config.output_dir))
-    report(namespace, config, results, amplitude is not None)
-    if interrupted:
-        logger.warning("training was interrupted; what it had reached is saved")
-        raise KeyboardInterrupt
+    with _taken_back_if_empty(config.output_dir):
+        prepare_output_dir(config.output_dir)
+        say(f"scan:    {sampling_line(raw)}", namespace)
+        amplitude, phase, results = run_cdi_example_with_backend(
+            raw,
+            test if test is not None or not job.options.do_stitching else raw,
+            config,
+            **dataclasses.asdict(job.options),
+            torch_execution_config=job.execution if config.backend == "pytorch" else None,
+        )
+        interrupted = "interrupted" in results["history"]
+        if interrupted and not results["step_losses"]:
+            raise KeyboardInterrupt  # nothing was reached that may replace what is there
+        model_manager(backend.__name__).save(config.output_dir)
+        backend.save_outputs(amplitude, phase, results, str(config.output_dir))
+        report(namespace, config, results, amplitude is not None)
+        if interrupted:
+            logger.warning("training was interrupted; what it had reached is saved")
+            raise KeyboardInterrupt
 
 
 def declared_domain(domain: str) -> str | None:

@@ -249,6 +249,16 @@ def test_bad_input_is_refused_before_anything_is_written(stand_in, scan, tmp_pat
     assert not (out / "wts.h5.zip").exists()
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_failure_leaves_no_empty_directory(stand_in, scan, tmp_path, there):
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    stand_in.fails = ValueError("no")
+    assert _run("--train_data", scan, "--output_dir", out) == 2
+    assert out.exists() == there
+
+
 def test_an_output_directory_that_is_a_file(stand_in, scan, tmp_path, capsys):
     path = tmp_path / "taken"
     path.write_text("x")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from ptycho.config.config import PyTorchExecutionConfig
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.patterns import Patterns
 from ptycho.core.sampling import epoch_order, split_indices
@@ -322,3 +323,11 @@ def test_trained_model_describes_itself(fit, make_config, scan):
     # It travels to other processes, without the data it was trained on.
     copy = pickle.loads(pickle.dumps(trained))
     assert copy.step_losses == trained.step_losses
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="the hardware is here")
+def test_hardware_that_is_not_here_is_bad_input(make_config, scan):
+    config = make_config()
+    execution = PyTorchExecutionConfig(accelerator="mps")
+    with pytest.raises(ValueError, match="accelerator 'mps'.*'auto' takes what there is"):
+        training.train(create_container(scan, config), config, execution_config=execution)
