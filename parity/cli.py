@@ -46,7 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     explaining = commands.add_parser("explain", help="what is known of one clause or row")
     explaining.add_argument("clause", metavar="ID")
     layout = commands.add_parser("layout", help="show an archive's tree, or compare two")
-    layout.add_argument("file", type=Path, nargs="+", metavar="FILE", help="wts.h5.zip")
+    layout.add_argument(
+        "file", type=Path, nargs="+", metavar="FILE", help="archive, or its directory"
+    )
     converting = commands.add_parser(
         "convert", help="rewrite an archive with another backend's native payload"
     )

@@ -109,6 +109,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     start = time.perf_counter()
     output: Path = arguments.output
+    for name in ("epochs", "M"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} is {value}; allowed: an integer >= 1")
+    if output.exists() and not output.is_dir():
+        raise NotADirectoryError(f"--output: {output} is not a directory")
     output.mkdir(parents=True, exist_ok=True)
     _say("[1/5] scan")
     scan = _prepare_scan(arguments.data, output, arguments.seed)

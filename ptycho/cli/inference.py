@@ -74,6 +74,8 @@ def infer(namespace: argparse.Namespace) -> None:
     require_file(config.test_data_file, "--test_data_file")
     if not config.model_path.exists():
         raise FileNotFoundError(f"--model_path: no such file or directory: {config.model_path}")
+    if config.output_dir.exists() and not config.output_dir.is_dir():
+        raise NotADirectoryError(f"--output_dir: {config.output_dir} is not a directory")
 
     from ptycho import params
     from ptycho.config.config import update_legacy_dict, validate_inference_config

@@ -70,7 +70,7 @@ def _picture(image: NDArray[np.float64], title: str) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shown = axes.imshow(image, cmap="gray")
-    axes.set(title=title, xlabel="x (object pixels)", ylabel="y (object pixels)")
+    axes.set(title=title, xlabel="x (canvas pixels)", ylabel="y (canvas pixels)")
     figure.colorbar(shown, ax=axes, shrink=0.8)
     buffer = io.BytesIO()
     # The version of the plotting library would make equal pictures differ.

@@ -114,3 +114,13 @@ def test_bad_input_is_refused_in_one_line(scan, bundle, tmp_path, capsys):
         assert line.startswith("ptycho_inference: error: ")
         assert said in line
     assert not out.exists()
+
+
+def test_an_output_directory_that_is_a_file_is_named_at_once(tmp_path, capsys):
+    model, scan, taken = (tmp_path / name for name in ("wts.h5.zip", "scan.npz", "taken"))
+    for path in (model, scan, taken):
+        path.write_text("x")
+    argv = ["--model_path", model, "--test_data", scan, "--output_dir", taken]
+    assert main([str(item) for item in argv]) == 2
+    assert "--output_dir: " in capsys.readouterr().err
+    assert taken.read_text() == "x"
