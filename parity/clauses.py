@@ -123,9 +123,7 @@ def judge(
     return verdicts
 
 
-def chosen_records(
-    verdicts: Iterable[ClauseVerdict], ids: Iterable[str]
-) -> list[ClauseVerdict]:
+def chosen_records(verdicts: Iterable[ClauseVerdict], ids: Iterable[str]) -> list[ClauseVerdict]:
     """Return the verdicts of the clauses that were named, or of which a check was."""
     named = set(ids)
     several = tuple(f"{id}{mark}" for id in named for mark in "-/")
