@@ -313,8 +313,8 @@ def report(run: Recorder) -> None:
         wanted = ["comparison.png", "frc.csv", "metrics.csv", "metrics.json"]
         everyone(run, code == 0 and written == wanted, f"exit code {code}: {written}", "files")
         content = json.loads((folder / "out" / "metrics.json").read_text())
-        rows = list(csv.DictReader((folder / "out" / "metrics.csv").open()))
-        curves = list(csv.DictReader((folder / "out" / "frc.csv").open()))
+        rows = list(csv.DictReader((folder / "out" / "metrics.csv").read_text().splitlines()))
+        curves = list(csv.DictReader((folder / "out" / "frc.csv").read_text().splitlines()))
         picture = (folder / "out" / "comparison.png").read_bytes()
     result = evaluate(canvas, truth, centre, positions=positions)
     plain = {k: v if math.isfinite(v) else None for k, v in result.scores.items()}

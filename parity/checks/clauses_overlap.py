@@ -266,7 +266,7 @@ def report(run: Recorder) -> None:
         wanted = ["overlap.csv", "overlap.json", "overlap.png"]
         everyone(run, code == 0 and written == wanted, f"exit code {code}: {written}", "files")
         content = json.loads((folder / "out" / "overlap.json").read_text())
-        rows = list(csv.DictReader((folder / "out" / "overlap.csv").open()))
+        rows = list(csv.DictReader((folder / "out" / "overlap.csv").read_text().splitlines()))
         picture = (folder / "out" / "overlap.png").read_bytes()
     scan = tiny_scan(run.seed)
     probe: Any = scan.probeGuess

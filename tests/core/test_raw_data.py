@@ -328,9 +328,10 @@ def test_a_client_export_opens(tmp_path: Any) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Any) -> None:
-    for path in (tmp_path / "none.npz", tmp_path):
-        with pytest.raises(FileNotFoundError, match=re.escape(str(path))):
-            RawData.from_file(path)
+    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "none.npz"))):
+        RawData.from_file(tmp_path / "none.npz")
+    with pytest.raises(IsADirectoryError, match=re.escape(f"{tmp_path} is a directory")):
+        RawData.from_file(tmp_path)
 
 
 def test_missing_keys_are_named_beside_those_present_and_without_quotes(tmp_path: Any) -> None:
