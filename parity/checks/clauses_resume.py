@@ -56,12 +56,17 @@ def _begun(run: Recorder, backend: Backend) -> bytes:
     return run.once(("begun training", backend.name), cut)
 
 
-def _resumed(run: Recorder, begun: bytes, backend: Backend) -> TrainedRun:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "begun.zip"
-        path.write_bytes(begun)
-        config = dataclasses.replace(_WHOLE, resume=path)
-        return backend.train_steps(config, _container(run), _STEPS)
+def _resumed(run: Recorder, writer: Backend, reader: Backend) -> TrainedRun:
+    """Return the training that ``writer`` began and ``reader`` ended."""
+
+    def rest() -> TrainedRun:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "begun.zip"
+            path.write_bytes(_begun(run, writer))
+            config = dataclasses.replace(_WHOLE, resume=path)
+            return reader.train_steps(config, _container(run), _STEPS)
+
+    return run.once(("resumed training", writer.name, reader.name), rest)
 
 
 def _numbers(history: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +77,7 @@ def _numbers(history: dict[str, Any]) -> dict[str, Any]:
 def exact(run: Recorder) -> None:
     """Cut after two of three epochs, with validation, a schedule and a probe that trains."""
     for subject, backend in run.backends.items():
-        whole, rest = _whole(run, backend), _resumed(run, _begun(run, backend), backend)
+        whole, rest = _whole(run, backend), _resumed(run, backend, backend)
         same = rest.step_losses == whole.step_losses[_CUT:] and len(rest.step_losses) > 0
         what = f"step losses {rest.step_losses}; uninterrupted {whole.step_losses[_CUT:]}"
         run.require(subject, same, what)
@@ -87,10 +92,10 @@ def across(run: Recorder) -> None:
     for writer, first in run.backends.items():
         for reader, second in run.backends.items():
             case = f"begun by {writer}, ended by {reader}, {describe(_WHOLE)}"
-            whole, rest = _whole(run, first), _resumed(run, _begun(run, first), second)
+            whole, rest = _whole(run, first), _resumed(run, first, second)
             losses = compare(rest.step_losses, whole.step_losses[_CUT:], "step_losses", ("step",))
             weights = compare_named(rest.weights, whole.weights)
-            for subject in {reader, PAIR if writer != reader else reader}:
+            for subject in (reader,) if writer == reader else (reader, PAIR):
                 run.judge(subject, [losses], "resume.losses", case)
                 run.judge(subject, weights, "resume.weights", case, "rms")
 
