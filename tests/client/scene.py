@@ -12,6 +12,7 @@ from ptychodus.api.probe_positions import ProbePosition, ProbePositionSequence
 from ptychodus.api.product import Product, ProductMetadata
 from ptychodus.api.reconstruct import ReconstructInput
 
+from ptycho.core.metrics import evaluate
 from ptycho.raw_data import RawData
 from ptycho.simulation.settings import ScanSettings
 from ptycho.simulation.simulate import simulate
@@ -72,3 +73,15 @@ def make_scene(
     patterns = np.array(raw.diff3d)
     patterns[:, mask] = 0
     return Scene(raw, ReconstructInput(patterns, mask, product))
+
+
+def scores(scene: Scene, found: Object) -> dict[str, float]:
+    """Score the client's object against the truth, placed where the client has placed it."""
+    given = scene.given.product.object_
+    assert found.get_center() == given.get_center()
+    assert found.get_pixel_geometry() == given.get_pixel_geometry()
+    array = found.get_layer(0)
+    # Both arrays' geometric middles lie at the same point; S // 2 is what evaluate is told.
+    middle = (np.array(scene.raw.objectGuess.shape[::-1]) - 1) / 2
+    of_pixel = middle + array.shape[0] // 2 - (array.shape[0] - 1) / 2
+    return evaluate(array, scene.raw.objectGuess, of_pixel, positions=scene.raw.positions).scores

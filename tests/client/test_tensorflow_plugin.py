@@ -17,9 +17,8 @@ pytest.importorskip("ptychodus", reason="ptychodus is absent: pip install 'ptych
 
 from ptychodus.api.settings import SettingsRegistry
 from ptychodus.model.ptychopinn import PtychoPINNReconstructorLibrary
-from scene import Scene, make_scene
+from scene import Scene, make_scene, scores
 
-from ptycho.core.metrics import evaluate
 from ptycho.raw_data import RawData
 
 pytestmark = pytest.mark.client
@@ -54,22 +53,6 @@ class Client:
 
     def reconstruct(self, scene: Scene, name: str = "PINN"):
         return list(self.reconstructor(name).reconstruct(scene.given))[-1].product.object_
-
-
-def scores(scene: Scene, found) -> dict[str, float]:
-    """Score the client's object against the truth, placed where the client has placed it."""
-    centre, pixel = found.get_center(), found.get_pixel_geometry()
-    given = scene.given.product.object_
-    assert (centre.x_m, centre.y_m) == (given.get_center().x_m, given.get_center().y_m)
-    assert (pixel.width_m, pixel.height_m) == (
-        given.get_pixel_geometry().width_m,
-        given.get_pixel_geometry().height_m,
-    )
-    array = found.get_layer(0)
-    # Both arrays' geometric middles lie at the same point; S // 2 is what evaluate is told.
-    middle = (np.array(scene.raw.objectGuess.shape[::-1]) - 1) / 2
-    of_pixel = middle + array.shape[0] // 2 - (array.shape[0] - 1) / 2
-    return evaluate(array, scene.raw.objectGuess, of_pixel, positions=scene.raw.positions).scores
 
 
 @pytest.fixture(scope="module")

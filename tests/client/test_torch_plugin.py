@@ -19,9 +19,7 @@ pytest.importorskip("ptychodus", reason="ptychodus is absent: pip install 'ptych
 
 from ptychodus.api.settings import SettingsRegistry
 from ptychodus.model.ptychopinn_torch import PtychoPINNTorchReconstructorLibrary
-from scene import Scene, make_scene
-
-from ptycho.core.metrics import evaluate
+from scene import Scene, make_scene, scores
 
 pytestmark = pytest.mark.client
 
@@ -56,18 +54,6 @@ class Client:
 
     def reconstruct(self, scene: Scene, name: str = "Unsupervised"):
         return list(self.reconstructor(name).reconstruct(scene.given))[-1].product.object_
-
-
-def scores(scene: Scene, found) -> dict[str, float]:
-    """Score the client's object against the truth, placed where the client has placed it."""
-    given = scene.given.product.object_
-    assert found.get_center() == given.get_center()
-    assert found.get_pixel_geometry() == given.get_pixel_geometry()
-    array = found.get_layer(0)
-    # Both arrays' geometric middles lie at the same point; S // 2 is what evaluate is told.
-    middle = (np.array(scene.raw.objectGuess.shape[::-1]) - 1) / 2
-    of_pixel = middle + array.shape[0] // 2 - (array.shape[0] - 1) / 2
-    return evaluate(array, scene.raw.objectGuess, of_pixel, positions=scene.raw.positions).scores
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +191,6 @@ def test_the_reconstruction_shows_the_object_in_its_place(tmp_path):
     whole = {
         f"{axis}_{end}_bound": float(end == "upper") for axis in "xy" for end in ("lower", "upper")
     }
-    # An amplitude that starts at 1/2, not at 0 as with silu, comes to the object in fewer epochs.
     whole |= {"amplitude_activation_function": "sigmoid"}
     client = Client(epochs=6, loss_function="MAE", **whole)
     client.train(scene, tmp_path)
