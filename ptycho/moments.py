@@ -1,4 +1,4 @@
-"""Adam's moments in terms of the canonical weights: taken out of the optimiser and put back."""
+"""The optimiser's moments in terms of the canonical weights: taken out and put back."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ __all__ = ["get_moments", "set_moments"]
 
 
 def get_moments(optimizer: Any, model: keras.Model) -> tuple[tuple[Weights, Weights], int]:
-    """Return copies of the first and second moments by canonical name, and the steps taken."""
+    """Return copies of the first and second moments by canonical name, and the steps taken.
+
+    What the optimiser does not keep is zero: gradient descent has no second moments.
+    """
     indices = _indices(optimizer, model)
     first, second = (
-        {name: np.array(every[index], np.float32) for name, index in indices.items()}
-        for every in (optimizer._momentums, optimizer._velocities)
+        {
+            name: np.array(every[index], np.float32) if every else _zeros(model, name)
+            for name, index in indices.items()
+        }
+        for every in _kept(optimizer)
     )
     return (first, second), int(optimizer.iterations.numpy())
 
@@ -30,9 +36,21 @@ def set_moments(optimizer: Any, model: keras.Model, state: TrainingState) -> Non
     Raises ``KeyError`` naming a weight that trains here and did not there.
     """
     for name, index in _indices(optimizer, model).items():
-        optimizer._momentums[index].assign(state.first[name])
-        optimizer._velocities[index].assign(state.second[name])
+        for kept, moments in zip(_kept(optimizer), (state.first, state.second), strict=True):
+            if kept:
+                kept[index].assign(moments[name])
     optimizer.iterations.assign(state.step)
+
+
+def _kept(optimizer: Any) -> tuple[list[Any], list[Any]]:
+    """Return the optimiser's own variables of first and second moments; empty if it has none."""
+    if isinstance(optimizer, keras.optimizers.SGD):
+        return (optimizer.momentums if optimizer.momentum else []), []
+    return optimizer._momentums, optimizer._velocities
+
+
+def _zeros(model: keras.Model, name: str) -> np.ndarray:
+    return np.zeros(dict(canonical_variables(model))[name].shape, np.float32)
 
 
 def _indices(optimizer: Any, model: keras.Model) -> dict[str, int]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from ptycho.config.config import TrainingConfig
+from ptycho.core.after_epoch import AfterEpoch, after_epoch
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.patterns import pixel_weights
 from ptycho.core.progress import TrainingProgress
@@ -37,64 +37,13 @@ from ptycho.model import (
     compiled,
     get_canonical_weights,
 )
+from ptycho.model_manager import save
 from ptycho.moments import get_moments, set_moments
+from ptycho.optimisers import clip_gradients, make_optimiser, with_weight_decay
 
-__all__ = ["Adam", "TrainingStep", "clip_gradients", "loss_gradients", "train"]
+__all__ = ["TrainingStep", "loss_gradients", "train"]
 
 logger = logging.getLogger(__name__)
-
-#: Added to a gradient's norm before dividing by it (formula 8).
-_NORM_FLOOR = 1e-6
-#: The largest float32 below 1.
-_LARGEST_BETA = np.nextafter(np.float32(1), np.float32(0))
-
-
-@keras.saving.register_keras_serializable(package="ptycho")
-class Adam(keras.optimizers.Adam):
-    """Adam as in Kingma & Ba (2015), Algorithm 1: p - lr * m_hat / (sqrt(v_hat) + epsilon).
-
-    Keras' own adds epsilon to sqrt(v) before the bias of v is corrected ("epsilon hat"), which
-    makes it up to 30 times larger in the first steps. This one takes plain steps only: no weight
-    decay, averaging or accumulation.
-    """
-
-    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """Update ``trainable_variables`` by their gradients."""
-        step = tf.cast(self.iterations, tf.float64) + 1.0
-        # The fused operation works with float32 betas; the corrections must belong to these, and
-        # a beta that rounds to 1 would make them 0.
-        betas = [min(np.float32(beta), _LARGEST_BETA) for beta in (self.beta_1, self.beta_2)]
-        first, second = (1.0 - tf.cast(beta, tf.float64) ** step for beta in betas)
-        root = tf.sqrt(second)
-        rate = tf.cast(tf.cast(self.learning_rate, tf.float64) * root / first, tf.float32)
-        # lr root/first * m / (sqrt(v) + eps root) = lr (m/first) / (sqrt(v/second) + eps)
-        for gradient, variable in zip(grads, trainable_variables, strict=True):
-            index = self._get_variable_index(variable)
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable.value.handle,
-                m=self._momentums[index].value.handle,
-                v=self._velocities[index].value.handle,
-                beta1_power=0.0,
-                beta2_power=0.0,
-                lr=rate,
-                beta1=betas[0],
-                beta2=betas[1],
-                epsilon=tf.cast(self.epsilon * root, tf.float32),
-                grad=gradient,
-            )
-        self.iterations.assign_add(1)
-
-
-def clip_gradients(
-    gradients: list[tf.Tensor], limit: float | None, algorithm: str
-) -> list[tf.Tensor]:
-    """Return gradients clipped together to a norm, or elementwise to +-``limit`` (``value``)."""
-    if limit is None:
-        return gradients
-    if algorithm == "value":
-        return [tf.clip_by_value(gradient, -limit, limit) for gradient in gradients]
-    factor = tf.minimum(1.0, limit / (tf.linalg.global_norm(gradients) + _NORM_FLOOR))
-    return [gradient * factor for gradient in gradients]
 
 
 class TrainingStep:
@@ -117,10 +66,9 @@ class TrainingStep:
         self._weights = None if weights is None else weights[..., None]
         # The model's list is in the order of its layers, the same in every process.
         self.variables = models.autoencoder.trainable_variables
-        self.optimizer = Adam(
-            config.learning_rate, beta_1=config.adam_beta1, beta_2=config.adam_beta2, epsilon=1e-8
-        )
-        self.optimizer.build(self.variables)
+        names = {id(variable): name for name, variable in canonical_variables(models.autoencoder)}
+        self._named = [(names[id(variable)], variable) for variable in self.variables]
+        self.optimizer = make_optimiser(config, self.variables)
         N, C = config.model.N, config.model.gridsize**2
         self._batch = [
             tf.TensorSpec((None, N, N, C), tf.float32),
@@ -174,9 +122,14 @@ class TrainingStep:
         clipped = clip_gradients(
             gradients, config.gradient_clip_val, config.gradient_clip_algorithm
         )
-        self.optimizer.learning_rate.assign(rate)
-        self.optimizer.apply(clipped, self.variables)
+        self.apply(rate, clipped)
         return terms
+
+    def apply(self, rate: Any, gradients: Sequence[Any]) -> None:
+        """Take one step along given gradients, in the order of ``variables``."""
+        decayed = with_weight_decay(self._config, rate, gradients, self._named)
+        self.optimizer.learning_rate.assign(rate)
+        self.optimizer.apply(decayed, self.variables)
 
 
 class _Average:
@@ -203,17 +156,39 @@ class _Run:
         container: PtychoDataContainer,
         config: TrainingConfig,
         plan: TrainingPlan,
-        step: TrainingStep,
+        models: Models,
         max_steps: int | None,
     ) -> None:
-        self._container, self._config, self._plan, self._step = container, config, plan, step
+        self._container, self._config, self._plan, self._models = container, config, plan, models
+        self._step = step = TrainingStep(models, config, plan.intensity_scale, container.bad_pixels)
+        if plan.start is not None:
+            set_moments(step.optimizer, models.autoencoder, plan.start)
         self._limit = math.inf if max_steps is None else max_steps
         self._with_labels = needs_labels(config)
         self.schedule = LearningRateSchedule(config, plan.steps_per_epoch, plan.plateau)
         self.history = plan.history()
         self.step_losses: list[float] = []
+        self._started = time.perf_counter()
 
-    def epoch(self, epoch: int, progress: TrainingProgress) -> bool:
+    def reached(self) -> TrainedModel:
+        """Return the model as it is, and from where its training can go on."""
+        step, models, plan = self._step, self._models, self._plan
+        moments, steps = get_moments(step.optimizer, models.autoencoder)
+        return TrainedModel(
+            backend="tensorflow",
+            config=self._config.model,
+            weights=get_canonical_weights(models.autoencoder),
+            intensity_scale=plan.intensity_scale,
+            normalisation=self._container.normalisation,
+            params=training_params(self._config),
+            history=self.history.as_dict(),
+            step_losses=self.step_losses,
+            seconds=time.perf_counter() - self._started,
+            native=models,
+            state=plan.state(steps, moments, self.schedule, self.history),
+        )
+
+    def epoch(self, epoch: int, progress: TrainingProgress, after: AfterEpoch) -> bool:
         """Train one epoch; return whether training is to go on."""
         average = _Average()
         for indices in self._plan.epoch(epoch):
@@ -234,7 +209,7 @@ class _Run:
         self.schedule.end_epoch(values.get("val_loss", values["loss"]))
         self.history.record(epoch, values)
         progress.end_epoch(values)
-        return len(self.step_losses) < self._limit
+        return not after(self.history, self.reached) and len(self.step_losses) < self._limit
 
     def _validate(self, batches: Iterable[IndexArray]) -> dict[str, float]:
         average = _Average()
@@ -276,39 +251,26 @@ def train(
     """
     started = time.perf_counter()
     plan = plan_training(container, config, weights)
-    models = _build(config, plan.weights)
-    step = TrainingStep(models, config, plan.intensity_scale, container.bad_pixels)
-    if plan.start is not None:
-        set_moments(step.optimizer, models.autoencoder, plan.start)
-    run = _Run(container, config, plan, step, max_steps)
+    run = _Run(container, config, plan, _build(config, plan.weights), max_steps)
     interrupted: int | None = None
     shown = (config.nepochs, plan.steps_per_epoch, "TensorFlow", progress)
-    with TrainingProgress(*shown, first_epoch=plan.first_epoch) as bar:
+    with (
+        TrainingProgress(*shown, first_epoch=plan.first_epoch) as bar,
+        after_epoch(config, "TensorFlow", save) as after,
+    ):
         for epoch in range(plan.first_epoch, config.nepochs):
             try:
-                if not run.epoch(epoch, bar):
+                if not run.epoch(epoch, bar, after):
                     break
             except KeyboardInterrupt:
                 interrupted = epoch + 1
                 logger.warning("training interrupted in epoch %d", interrupted)
                 break
-    moments, steps = get_moments(step.optimizer, models.autoencoder)
-    history = run.history.as_dict()
+    trained = run.reached()
+    trained.seconds = time.perf_counter() - started
     if interrupted is not None:
-        history["interrupted"] = [float(interrupted)]
-    return TrainedModel(
-        backend="tensorflow",
-        config=config.model,
-        weights=get_canonical_weights(models.autoencoder),
-        intensity_scale=plan.intensity_scale,
-        normalisation=container.normalisation,
-        params=training_params(config),
-        history=history,
-        step_losses=run.step_losses,
-        seconds=time.perf_counter() - started,
-        native=models,
-        state=plan.state(steps, moments, run.schedule, run.history),
-    )
+        trained.history["interrupted"] = [float(interrupted)]
+    return trained
 
 
 def _build(config: TrainingConfig, weights: Weights) -> Models:

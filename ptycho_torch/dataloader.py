@@ -7,11 +7,13 @@ scan does not grow with ``gridsize``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptycho.config.execution import PyTorchExecutionConfig
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.sampling import IndexArray
 from ptycho.core.training_plan import TrainingPlan
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from ptycho_torch.model import Batch
 
 __all__ = ["BatchSampler", "GroupDataset", "PtychoDataContainer", "training_loaders"]
+
+logger = logging.getLogger(__name__)
 
 #: Returns this process's rank and the number of processes that share each batch.
 Ranks = Callable[[], tuple[int, int]]
@@ -91,7 +95,7 @@ class BatchSampler:
 def _loader(
     dataset: GroupDataset,
     epoch_batches: Callable[[int], list[IndexArray]],
-    num_workers: int = 0,
+    execution: PyTorchExecutionConfig,
     ranks: Ranks = lambda: (0, 1),
     sized: bool = True,
 ) -> DataLoader[Any]:
@@ -104,8 +108,10 @@ def _loader(
         batch_size=None,
         sampler=BatchSampler(epoch_batches, ranks, sized),
         collate_fn=_identity,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
+        num_workers=execution.num_workers,
+        pin_memory=execution.pin_memory,
+        persistent_workers=execution.persistent_workers and execution.num_workers > 0,
+        prefetch_factor=execution.prefetch_factor if execution.num_workers else None,
         # Each iteration draws a seed for workers, from the global generator unless given one.
         generator=torch.Generator(),
     )
@@ -119,15 +125,18 @@ def training_loaders(
     container: PtychoDataContainer,
     plan: TrainingPlan,
     with_labels: bool,
-    num_workers: int = 0,
+    execution: PyTorchExecutionConfig | None = None,
     ranks: Ranks = lambda: (0, 1),
 ) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
     """Return the loaders of training and validation (``None`` without validation groups)."""
+    execution = execution or PyTorchExecutionConfig()
+    if execution.prefetch_factor and not execution.num_workers:
+        logger.warning("prefetch_factor has no effect without num_workers")
     dataset = GroupDataset(container, plan.intensity_scale, with_labels)
     whole = plan.start is None or plan.start.batch == 0
     training = _loader(
-        dataset, lambda epoch: plan.epoch(plan.first_epoch + epoch), num_workers, ranks, whole
+        dataset, lambda epoch: plan.epoch(plan.first_epoch + epoch), execution, ranks, whole
     )
     if not len(plan.validation):
         return training, None
-    return training, _loader(dataset, lambda _: plan.validation_batches(), num_workers, ranks)
+    return training, _loader(dataset, lambda _: plan.validation_batches(), execution, ranks)

@@ -24,6 +24,7 @@ from ptycho_torch import physics
 from ptycho_torch.checkpoint import RECORD, CheckpointRecord, read_safely
 from ptycho_torch.layers import ACTIVATIONS, Decoder, Encoder, Head, scaled_tanh
 from ptycho_torch.losses import loss_terms, total_loss
+from ptycho_torch.optimisers import make_optimiser
 
 __all__ = [
     "Batch",
@@ -378,11 +379,9 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
         return terms["loss"]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam over the weights that train; its rate is set before each step."""
-        config = self.training_config
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        betas = (config.adam_beta1, config.adam_beta2)
-        return torch.optim.Adam(trained, lr=config.learning_rate, betas=betas, eps=1e-8)
+        """Return the optimiser over the weights that train; its rate is set before each step."""
+        named = ((canonical_name(n), parameter) for n, parameter in self.model.named_parameters())
+        return make_optimiser(self.training_config, named)
 
 
 def plain_fields(config: ModelConfig | TrainingConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Adam's moments in terms of the canonical weights: taken out of the optimiser and put back."""
+"""The optimiser's moments in terms of the canonical weights: taken out and put back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def get_moments(
 ) -> tuple[tuple[Weights, Weights], int]:
     """Return copies of the first and second moments by canonical name, and the steps taken.
 
-    A weight that the loss does not depend on, of which torch keeps nothing, has zeros.
+    What torch does not keep is zero: the moments of a weight that the loss does not depend on,
+    the second ones of gradient descent, and its steps.
     """
     first: Weights = {}
     second: Weights = {}
@@ -27,7 +28,8 @@ def get_moments(
             continue
         kept = optimizer.state.get(parameter) or {}
         zero = torch.zeros_like(parameter)
-        first[canonical_name(name)] = canonical_array(name, kept.get("exp_avg", zero))
+        momentum = kept.get("exp_avg", kept.get("momentum_buffer"))
+        first[canonical_name(name)] = canonical_array(name, zero if momentum is None else momentum)
         second[canonical_name(name)] = canonical_array(name, kept.get("exp_avg_sq", zero))
         steps = max(steps, int(kept.get("step", 0)))
     return (first, second), steps
@@ -39,7 +41,12 @@ def set_moments(optimizer: torch.optim.Optimizer, model: nn.Module, state: Train
     Raises ``KeyError`` naming a weight that trains here and did not there.
     """
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
+        if not parameter.requires_grad:
+            continue
+        if isinstance(optimizer, torch.optim.SGD):
+            momentum = _like(parameter, name, state.first)
+            optimizer.state[parameter] = {"momentum_buffer": momentum}
+        else:
             optimizer.state[parameter] = {
                 "step": torch.tensor(float(state.step)),
                 "exp_avg": _like(parameter, name, state.first),

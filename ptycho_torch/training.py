@@ -7,7 +7,7 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ptycho.config.config import TrainingConfig
 from ptycho.config.execution import PyTorchExecutionConfig
+from ptycho.core.after_epoch import AfterEpoch, after_epoch
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.geometry import merge_canvas_side
 from ptycho.core.history import History
@@ -46,6 +47,7 @@ from ptycho_torch.model import (
     set_canonical_weights,
     to_batch,
 )
+from ptycho_torch.model_manager import save
 from ptycho_torch.moments import get_moments, set_moments
 
 __all__ = ["LearningRate", "Recorder", "build_module", "loss_gradients", "train"]
@@ -110,6 +112,8 @@ class Recorder(pl.Callback):
         self._progress = progress
         self._pending: list[torch.Tensor] = []
         self._fetched = 0
+        self.after: AfterEpoch = lambda history, snapshot: False
+        self.snapshot: Callable[[], TrainedModel] | None = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Note the epoch."""
@@ -144,6 +148,8 @@ class Recorder(pl.Callback):
         values["learning_rate"] = self._learning_rate.rate
         self.history.record(self.epoch, values)
         self._progress.end_epoch(values)
+        if self.snapshot is not None and self.after(self.history, self.snapshot):
+            trainer.should_stop = True
 
     def on_exception(
         self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException
@@ -220,6 +226,7 @@ def train(
         tempfile.TemporaryDirectory() as scratch,
         _quiet_lightning(),
         _global_settings_restored(),
+        after_epoch(config, "PyTorch", save, rank_zero_only.rank == 0) as after,
     ):
         recorder = Recorder(learning_rate, bar, plan.history(), plan.first_epoch)
         own = [learning_rate, recorder, *([Start(plan.start)] if plan.start else [])]
@@ -236,29 +243,36 @@ def train(
             container,
             plan,
             with_labels=needs_labels(config),
-            num_workers=execution.num_workers,
+            execution=execution,
             ranks=lambda: (trainer.global_rank, trainer.world_size),
         )
+
+        def reached() -> TrainedModel:
+            moments, taken = get_moments(trainer.optimizers[0], module.model)
+            begun = plan.start.step if plan.start else 0
+            taken = taken or begun + trainer.global_step
+            return TrainedModel(
+                backend="pytorch",
+                config=config.model,
+                weights=get_canonical_weights(module.model),
+                intensity_scale=plan.intensity_scale,
+                normalisation=container.normalisation,
+                params=training_params(config),
+                history=recorder.history.as_dict(),
+                step_losses=recorder.step_losses,
+                seconds=time.perf_counter() - started,
+                native=module,
+                state=plan.state(taken, moments, schedule, recorder.history, execution.accum_steps),
+            )
+
+        recorder.after, recorder.snapshot = after, reached
         interrupted = _fit(trainer, module, loaders)
-        moments, taken = get_moments(trainer.optimizers[0], module.model)
+        trained = reached()
         module.trainer = None  # which would keep the data alive as long as the model
-    history = recorder.history.as_dict()
     if interrupted:
         logger.warning("training interrupted in epoch %d", recorder.epoch + 1)
-        history["interrupted"] = [float(recorder.epoch + 1)]
-    return TrainedModel(
-        backend="pytorch",
-        config=config.model,
-        weights=get_canonical_weights(module.model),
-        intensity_scale=plan.intensity_scale,
-        normalisation=container.normalisation,
-        params=training_params(config),
-        history=history,
-        step_losses=recorder.step_losses,
-        seconds=time.perf_counter() - started,
-        native=module,
-        state=plan.state(taken, moments, schedule, recorder.history, execution.accum_steps),
-    )
+        trained.history["interrupted"] = [float(recorder.epoch + 1)]
+    return trained
 
 
 def loss_gradients(
@@ -306,6 +320,7 @@ def _trainer(
     return pl.Trainer(
         accelerator=execution.accelerator,
         devices=execution.devices,
+        num_nodes=execution.num_nodes,
         strategy=execution.strategy,
         precision=execution.precision,  # type: ignore[arg-type]  # checked by the configuration
         deterministic=execution.deterministic,

@@ -21,6 +21,7 @@ TWIN_ROOMS = {
     "losses.py",
     "model.py",
     "moments.py",
+    "optimisers.py",
     "training.py",
     "model_manager.py",
     "workflows/components.py",

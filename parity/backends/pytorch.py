@@ -53,7 +53,8 @@ class PyTorchBackend(Wing):
         optimiser = module.configure_optimizers()
         for rate, gradient in zip(rates, gradients, strict=True):
             holder = model.build_model(config.model, gradient)
-            optimiser.param_groups[0]["lr"] = rate
+            for group in optimiser.param_groups:
+                group["lr"] = rate
             for parameter, value in zip(
                 module.model.parameters(), holder.parameters(), strict=True
             ):

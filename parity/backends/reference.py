@@ -73,12 +73,12 @@ class ReferenceBackend:
         gradients: Sequence[Arrays],
         rates: Sequence[float],
     ) -> Weights:
-        """Return the weights after Adam saw these gradients at these rates."""
-        state = oracle.AdamState()
+        """Return the weights after the optimiser saw these gradients at these rates."""
+        state = oracle.OptimiserState()
         moved: Arrays = {name: np.asarray(value, np.float64) for name, value in weights.items()}
         for gradient, rate in zip(gradients, rates, strict=True):
             exact = {name: np.asarray(value, np.float64) for name, value in gradient.items()}
-            moved = oracle.adam_step(config, state, moved, exact, rate)
+            moved = oracle.optimiser_step(config, state, moved, exact, rate)
         return {name: value.astype(np.float32) for name, value in moved.items()}
 
     def round_trip(self, config: ModelConfig, weights: Weights) -> Weights:

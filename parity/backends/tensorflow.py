@@ -73,9 +73,8 @@ class TensorFlowBackend(Wing):
         step = self.room("training").TrainingStep(models, config, 1.0)
         for rate, gradient in zip(rates, gradients, strict=True):
             model.set_canonical_weights(holder.autoencoder, gradient)
-            step.optimizer.learning_rate.assign(rate)
             values = [variable.value for variable in holder.autoencoder.trainable_variables]
-            step.optimizer.apply(values, step.variables)
+            step.apply(rate, values)
         moved: Weights = model.get_canonical_weights(models.autoencoder)
         return moved
 

@@ -26,6 +26,7 @@ from parity.checks.observing import everyone, outcome, params_kept, result, says
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.spec.parse import load_specification
+from parity.spec.values import parse_allowed
 from ptycho.cli import evaluate, inference, simulate, train
 from ptycho.config.config import InferenceConfig, TrainingConfig
 
@@ -338,7 +339,7 @@ def _field_flags(run: Recorder, table: str, prefix: str, read: Callable[..., Any
                 found = getattr(result(run, form, read, form), name, None)
                 everyone(run, found is switched, f"{form} gives {found!r}", table)
             continue
-        choices = row.cells["Allowed"].strip("{}").replace("'", "").split(", ")
+        choices = parse_allowed(row.cells["Allowed"]).choices or ("text",)
         text, wanted = _SAMPLES.get(word, (choices[-1], choices[-1]))
         if name == "strategy":
             text = wanted = "ddp"

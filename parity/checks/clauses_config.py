@@ -116,7 +116,7 @@ _REFUSED: tuple[tuple[str, str, Any, tuple[str, ...]], ...] = (
     ("training", "validation_fraction", 0.6, ("0.5",)),
     ("training", "adam_beta1", 1.0, ("[0, 1)",)),
     ("training", "scheduler", "Cosine", ("Default", "WarmupCosine", "ReduceLROnPlateau")),
-    ("training", "optimizer", "sgd", ("adam",)),
+    ("training", "optimizer", "lbfgs", ("adam", "adamw", "sgd")),
     ("training", "seed", -1, ("integer >= 0",)),
     ("inference", "n_groups", 0, ("integer >= 1", "None")),
     ("inference", "backend", "jax", ("tensorflow", "pytorch")),

@@ -231,6 +231,7 @@ class _CapturedError(Exception):
 _ASKED: dict[str, Any] = {
     "accelerator": "cpu",
     "devices": 2,
+    "num_nodes": 3,
     "strategy": "ddp_spawn",
     "deterministic": "warn",
     "precision": "bf16-mixed",

@@ -1,12 +1,14 @@
-"""Q-51 and Q-52: the order of a run's stages, and whose learning rate each step takes."""
+"""Q-51 to Q-53: the order of a run's stages, and which learning rate each step takes."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from unittest import mock
 
 import numpy as np
 
-from parity.checks.recorder import Recorder
+from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import check
 from parity.checks.rows_run import stages_of
 from parity.checks.samples import scan_container, small_model, training
@@ -65,3 +67,40 @@ def learning_rates(run: Recorder) -> None:
         off = {name: move for name, move in moves.items() if abs(move / 2.5e-3 - 1) > 1e-3}
         what = f"largest moves after rates of 2.5e-3, 0, 0, 0: {off}"
         run.require(subject, len(moves) >= 6 and not off, what)
+
+
+@check("Q-53", "MultiStage and Adaptive follow their formulas in both backends")
+def schedules(run: Recorder) -> None:
+    """The rate of each epoch's last step; Adaptive is worked out from the losses recorded."""
+    plain = training(small_model(), batch_size=4, validation_fraction=0.2)
+    plain = dataclasses.replace(plain, nepochs=6, plateau_factor=0.4, plateau_min_lr=2e-3)
+    stages = dataclasses.replace(
+        plain,
+        scheduler="MultiStage",
+        learning_rate=1e-4,
+        stage_1_epochs=2,
+        stage_2_epochs=2,
+        stage_3_lr_factor=0.2,
+    )
+    # High enough for a loss that goes up and down.
+    adaptive = dataclasses.replace(plain, scheduler="Adaptive", learning_rate=2e-2)
+    container = scan_container(1, run.seed, groups=10)
+    # Two steps an epoch: the fall takes steps 4 to 7, and 5 and 7 are the last of their epochs.
+    cosine = [0.2 + 0.8 * (1 + math.cos(math.pi * done / 4)) / 2 for done in (1, 3)]
+    wanted = [1e-4 * factor for factor in (1, 1, *cosine, 0.2, 0.2)]
+    rates = {}
+    for subject, backend in run.backends.items():
+        found = rates[subject] = backend.train_steps(stages, container, 12).history["learning_rate"]
+        close = len(found) == 6 and np.allclose(found, wanted, rtol=1e-12)
+        run.require(subject, close, f"{found}; expected {wanted}", "MultiStage")
+        history = backend.train_steps(adaptive, container, 12).history
+        losses, expected = history["val_loss"], [2e-2]
+        for before, after in zip([math.inf, *losses], losses[:-1], strict=False):
+            last = expected[-1]
+            expected.append(min(last * 1.05, 2e-2) if after < before else max(last * 0.4, 2e-3))
+        close = np.allclose(history["learning_rate"], expected, rtol=1e-12)
+        what = f"{history['learning_rate']}; expected {expected} of {losses}"
+        run.require(subject, close, what, "Adaptive")
+        run.require(subject, min(expected) < 2e-2, f"{losses} never rose", "Adaptive")
+    for left, right in run.pairs(rates):
+        run.require(PAIR, left == right, f"{left} and {right}", "MultiStage")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -47,12 +48,29 @@ def optimiser(run: Recorder) -> None:
     """Four steps on given gradients of all sizes, from zero, so that no digit is lost."""
     config = training(small_model(), probe_trainable=True, adam_beta1=0.85, adam_beta2=0.99)
     start = {n: np.zeros_like(v) for n, v in sample(config.model, run.seed).weights.items()}
+    _judge_updates(run, config, start)
+
+
+@check("U-3", "Gradient descent with momentum, and weight decay of all three optimisers")
+def descent_and_decay(run: Recorder) -> None:
+    """Four steps at changing rates; from zero, and from weights of all sizes that decay."""
+    sgd = training(small_model(), probe_trainable=True, optimizer="sgd", momentum=0.8)
+    values = sample(sgd.model, run.seed).weights
+    zero = {name: np.zeros_like(value) for name, value in values.items()}
+    _judge_updates(run, sgd, zero)
+    _judge_updates(run, dataclasses.replace(sgd, momentum=0.0), zero)
+    for name in ("adam", "adamw", "sgd"):
+        config = dataclasses.replace(sgd, optimizer=name, weight_decay=0.3)
+        _judge_updates(run, config, values)
+
+
+def _judge_updates(run: Recorder, config: TrainingConfig, start: Arrays) -> None:
     gradients = _spread_gradients(run.seed, start, 4)
     rates = [1e-3, 1e-3, 5e-4, 2e-3]
-    exact, state = {n: v.astype(np.float64) for n, v in start.items()}, oracle.AdamState()
+    exact, state = {n: v.astype(np.float64) for n, v in start.items()}, oracle.OptimiserState()
     for rate, gradient in zip(rates, gradients, strict=True):
         widened = {name: value.astype(np.float64) for name, value in gradient.items()}
-        exact = oracle.adam_step(config, state, exact, widened, rate)
+        exact = oracle.optimiser_step(config, state, exact, widened, rate)
     moved = run.collect(lambda b: b.optimiser_steps(config, start, gradients, rates))
     run.judge_against(moved, exact, "training.adam", describe(config))
 
@@ -68,7 +86,7 @@ def _reference_updates(
     """Return the change of each weight under float64 Adam, fed with the backend's gradients."""
     plan = plan_training(container, config)
     start = {name: np.asarray(value, np.float64) for name, value in plan.weights.items()}
-    exact, state = dict(start), oracle.AdamState()
+    exact, state = dict(start), oracle.OptimiserState()
     for epoch in range(epochs):
         for batch in plan.epoch(epoch):
             rounded = {name: value.astype(np.float32) for name, value in exact.items()}
@@ -76,7 +94,7 @@ def _reference_updates(
             offsets = container.batch_offsets(batch)
             gradients = backend.loss_gradients(config, rounded, x, offsets, plan.intensity_scale)
             clipped = oracle.clip_gradients(config, gradients)
-            exact = oracle.adam_step(config, state, exact, clipped, _rate(config, epoch))
+            exact = oracle.optimiser_step(config, state, exact, clipped, _rate(config, epoch))
     return {name: exact[name] - start[name] for name in exact}
 
 

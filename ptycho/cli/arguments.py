@@ -73,7 +73,7 @@ def _members(hint: Any) -> tuple[Any, ...]:
 
 
 def _is_bool(hint: Any) -> bool:
-    return hint is bool
+    return hint is bool or set(_members(hint)) == {bool, type(None)}
 
 
 def _describe(hint: Any) -> str:

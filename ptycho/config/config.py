@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ptycho.config.choices import LOGGERS, METRICS, MODES, OPTIMIZERS, SCHEDULERS
 from ptycho.config.execution import PyTorchExecutionConfig
 
 __all__ = [
@@ -44,8 +45,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "amp_activation": ("sigmoid", "swish", "softplus", "relu"),
     "backend": ("tensorflow", "pytorch"),
     "gradient_clip_algorithm": ("norm", "value"),
-    "optimizer": ("adam",),
-    "scheduler": ("Default", "Exponential", "WarmupCosine", "ReduceLROnPlateau"),
+    "optimizer": OPTIMIZERS,
+    "scheduler": SCHEDULERS,
+    "checkpoint_monitor_metric": METRICS,
+    "checkpoint_mode": MODES,
+    "logger_backend": LOGGERS,
     "measurement_domain": ("auto", "amplitude", "counts"),
 }
 
@@ -110,18 +114,33 @@ class TrainingConfig:
     seed: int = 42
     validation_fraction: float = 0.05
     learning_rate: float = 1e-3
-    optimizer: Literal["adam"] = "adam"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
+    momentum: float = 0.9
+    weight_decay: float = 0.0
     gradient_clip_val: float | None = None
     gradient_clip_algorithm: Literal["norm", "value"] = "norm"
-    scheduler: Literal["Default", "Exponential", "WarmupCosine", "ReduceLROnPlateau"] = "Default"
+    scheduler: Literal[
+        "Default", "Exponential", "MultiStage", "Adaptive", "WarmupCosine", "ReduceLROnPlateau"
+    ] = "Default"
     lr_warmup_epochs: int = 0
     lr_min_ratio: float = 0.1
     plateau_factor: float = 0.5
     plateau_patience: int = 2
     plateau_min_lr: float = 5e-5
     plateau_threshold: float = 0.0
+    stage_1_epochs: int = 0
+    stage_2_epochs: int = 0
+    stage_3_lr_factor: float = 0.1
+    early_stop_patience: int | None = None
+    enable_checkpointing: bool = False
+    checkpoint_save_top_k: int = 1
+    checkpoint_monitor_metric: Literal[
+        "val_loss", "loss", "train_loss", "val_nll", "nll", "val_mae", "mae"
+    ] = "val_loss"
+    checkpoint_mode: Literal["min", "max"] = "min"
+    logger_backend: Literal["none", "csv", "tensorboard", "mlflow"] = "none"
     measurement_domain: Literal["auto", "amplitude", "counts"] = "auto"
     resume: Path | None = None
 
@@ -318,8 +337,9 @@ def validate_training_config(config: TrainingConfig) -> None:
     _check_real(config, "nphotons", 0.0, math.inf, low_open=True)
     _check_real(config, "validation_fraction", 0.0, 0.5)
     _check_real(config, "learning_rate", 0.0, math.inf, low_open=True)
-    for name in ("adam_beta1", "adam_beta2"):
-        # 1 would divide by 0 in the bias correction.
+    _check_real(config, "weight_decay", 0.0, math.inf)
+    for name in ("adam_beta1", "adam_beta2", "momentum"):
+        # 1 would divide by 0 in the bias correction, and never forget a gradient.
         ok = _is_real(getattr(config, name)) and 0 <= getattr(config, name) < 1
         _require(ok, config, name, "a finite number in [0, 1)")
     if config.gradient_clip_val is not None:
@@ -330,6 +350,16 @@ def validate_training_config(config: TrainingConfig) -> None:
     _check_int(config, "plateau_patience", 0)
     _check_real(config, "plateau_min_lr", 0.0, math.inf)
     _check_real(config, "plateau_threshold", 0.0, math.inf)
+    _check_int(config, "stage_1_epochs", 0)
+    _check_int(config, "stage_2_epochs", 0)
+    _check_real(config, "stage_3_lr_factor", 0.0, 1.0, low_open=True)
+    if config.scheduler == "MultiStage" and not (config.stage_1_epochs or config.stage_2_epochs):
+        raise ValueError(
+            "TrainingConfig.stage_1_epochs and stage_2_epochs are both 0: 'MultiStage' has no "
+            "stages; set one of them above 0"
+        )
+    _check_int(config, "early_stop_patience", 1, optional=True)
+    _check_int(config, "checkpoint_save_top_k", -1)
     if config.resume is not None and not Path(config.resume).exists():
         raise FileNotFoundError(
             f"TrainingConfig.resume: no saved model (wts.h5.zip) at {config.resume}"

@@ -48,9 +48,14 @@ class History:
             series.extend([math.nan] * (recorded + 1 - len(series)))
         self._epochs.append(epoch)
 
+    @property
+    def recorded(self) -> dict[str, list[float]]:
+        """A copy of all lists under the names that were recorded."""
+        return {name: list(series) for name, series in self._values.items()}
+
     def as_dict(self) -> dict[str, list[float]]:
         """Return a copy of all lists, with ``train_loss`` as another name of ``loss``."""
-        lists = {name: list(series) for name, series in self._values.items()}
+        lists = self.recorded
         if "loss" in lists:
             lists["train_loss"] = list(lists["loss"])
         return lists

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 from ptycho.config.config import KEY_MAPPINGS, TrainingConfig
+from ptycho.core.archive import ARCHIVE_NAME
 from ptycho.core.bundle import Bundle, read_bundle
+from ptycho.core.checkpoint_files import checkpoints_in, last_checkpoint
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.training_state import TrainingState, groups_digest
 
@@ -15,8 +18,17 @@ __all__ = ["PLACES", "archived_training", "resume_point"]
 
 #: Fields that say where one run's files are; a model does not remember them.
 PLACES = ("output_dir", "train_data_file", "test_data_file", "resume")
+#: Fields that say when a run ends and what it writes on its way, and change no number.
+OUTPUTS = (
+    "early_stop_patience",
+    "enable_checkpointing",
+    "checkpoint_save_top_k",
+    "checkpoint_monitor_metric",
+    "checkpoint_mode",
+    "logger_backend",
+)
 #: Fields that a run which goes on may choose anew.
-_FREE = frozenset((*PLACES, "model", "nepochs", "backend", "n_images"))
+_FREE = frozenset((*PLACES, *OUTPUTS, "model", "nepochs", "backend", "n_images"))
 #: How far factors from the same patterns may lie apart, on another machine.
 _SAME_FACTOR = 1e-6
 
@@ -31,8 +43,9 @@ def resume_point(
     those of its training, where all epochs are done, or where it holds no state.
     """
     assert config.resume is not None
-    bundle = read_bundle(config.resume)
-    where = f"resume: {config.resume}"
+    path = _bundle_to_resume(Path(config.resume))
+    bundle = read_bundle(path)
+    where = f"resume: {path}"
     if bundle.state is None:
         raise ValueError(
             f"{where} holds a model but not the state of its training (autoencoder/training.h5), "
@@ -56,6 +69,13 @@ def resume_point(
             f"them, is {config.nepochs}: set nepochs above {bundle.state.epoch}"
         )
     return bundle, bundle.state
+
+
+def _bundle_to_resume(path: Path) -> Path:
+    """Return the last checkpoint in a folder that has checkpoints and no bundle, else ``path``."""
+    if path.is_dir() and not (path / ARCHIVE_NAME).exists() and checkpoints_in(path):
+        return last_checkpoint(path)
+    return path
 
 
 def archived_training(bundle: Bundle) -> TrainingConfig:

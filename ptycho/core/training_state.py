@@ -1,9 +1,9 @@
 """``training.h5``: where a training stands, so that another run can go on from there.
 
-Adam's moments as float32 datasets ``first/<canonical name>`` and ``second/<canonical name>``, the
-history as float64 datasets ``history/<number>_<name>`` in the order in which it is shown,
-everything else as root attributes. The names are canonical, so either backend goes on with what
-the other reached.
+The optimiser's moments as float32 datasets ``first/<canonical name>`` and
+``second/<canonical name>``, the history as float64 datasets ``history/<number>_<name>`` in the
+order in which it is shown, everything else as root attributes. The names are canonical,
+so either backend goes on with what the other reached.
 """
 
 from __future__ import annotations
@@ -23,13 +23,11 @@ from ptycho.core.archive import BadTrainingState
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.safe_hdf5 import READ_ERRORS, attribute, error_text, plain_datasets
 from ptycho.core.schedule import PlateauState
-from ptycho.core.weights import Weights, weight_shapes
+from ptycho.core.weights import PHYSICAL, Weights, weight_shapes
 from ptycho.core.weights_file import FORMAT_VERSION, LIBVER
 
 __all__ = ["TrainingState", "dump_state", "groups_digest", "load_state"]
 
-#: Weights that train only where the configuration says so.
-_OPTIONAL = frozenset({"probe", "log_scale"})
 _MAX_COUNT = 2**31 - 1
 _MOST_NAMES = 100
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -51,10 +49,10 @@ _ATTRIBUTES: dict[str, type] = {
 class TrainingState:
     """Where a training stands.
 
-    ``epoch`` epochs are complete and ``batch`` batches of the next one done; ``step`` counts
-    Adam's steps, whose moments ``first`` and ``second`` have an entry for every weight that
-    trains. ``history`` has ``epoch`` entries per name. ``groups`` is the
-    :func:`groups_digest` of the data.
+    ``epoch`` epochs are complete and ``batch`` batches of the next one done; ``step`` counts the
+    optimiser's steps. Its moments ``first`` and ``second`` have an entry for every weight that
+    trains: those of Adam, or the momentum of gradient descent and zeros. ``history`` has
+    ``epoch`` entries per name. ``groups`` is the :func:`groups_digest` of the data.
     """
 
     epoch: int
@@ -136,7 +134,8 @@ def _check_moments(state: TrainingState, config: ModelConfig) -> None:
     shapes = weight_shapes(config, modes)
     for part in ("first", "second"):
         moments: Weights = getattr(state, part)
-        odd = sorted(set(moments) ^ set(shapes) - (_OPTIONAL - set(state.first)))
+        # The physics trains only where the configuration says so.
+        odd = sorted(set(moments) ^ set(shapes) - (PHYSICAL - set(state.first)))
         if odd:
             raise ValueError(f"moments {part}/: missing or unknown: {', '.join(odd[:5])}")
         for name, value in moments.items():

@@ -36,6 +36,9 @@ HALF_AMPLITUDE = {
     "relu": 0.5,
 }
 
+#: Weights of the physics around the network.
+PHYSICAL = frozenset({"probe", "log_scale"})
+
 #: Decoders and what their head's activation is.
 DECODERS = ("amplitude", "phase")
 

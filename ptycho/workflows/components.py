@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 # The client reaches ptycho.loader, probe and tf_helper as attributes of the package.
 from ptycho import loader, model_manager, params, probe, tf_helper
-from ptycho.config.config import ModelConfig, TrainingConfig, update_legacy_dict
+from ptycho.config.config import (
+    ModelConfig,
+    TrainingConfig,
+    update_legacy_dict,
+    validate_training_config,
+)
+from ptycho.core.after_epoch import check_outputs
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.loading import load_data
 from ptycho.core.outputs import save_outputs
@@ -84,6 +90,8 @@ def train_cdi_model(
     Raises ``ValueError`` for a bad configuration or data that does not fit it, ``RuntimeError``
     without TensorFlow or if the loss becomes NaN or infinite.
     """
+    validate_training_config(config)
+    check_outputs(config)
     train, test = prepare(train_data, test_data, config)
     require_framework()
     from ptycho import training

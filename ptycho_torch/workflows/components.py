@@ -8,8 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.config.config import ModelConfig, TrainingConfig, update_legacy_dict
-from ptycho.config.execution import PyTorchExecutionConfig
+from ptycho.config.config import (
+    ModelConfig,
+    TrainingConfig,
+    update_legacy_dict,
+    validate_training_config,
+)
+from ptycho.config.execution import PyTorchExecutionConfig, with_execution
+from ptycho.core.after_epoch import check_outputs
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.loading import load_data
 from ptycho.core.outputs import save_outputs
@@ -49,6 +55,8 @@ __all__ = [
 ]
 
 BACKEND = "pytorch"
+#: Groups in a batch of predictions unless the execution settings say otherwise.
+_PREDICTED_TOGETHER = 32
 
 Data = RawData | PtychoDataContainer
 
@@ -79,23 +87,29 @@ def train_cdi_model(
     """Train a model and return the ``results`` of ``docs/architecture.md``, section 4.
 
     The model becomes the one that ``model_manager.save`` saves, and its scales and probe go to
-    ``params.cfg``. ``execution_config`` says on what and how to run; it is not written there.
+    ``params.cfg``. ``execution_config`` says on what and how to run, and wins over ``config``
+    where it names a setting of the training; it is not written there.
 
     Raises ``ValueError`` for a bad configuration or data that does not fit it, ``RuntimeError``
     without torch and Lightning or if the loss becomes NaN or infinite.
     """
+    execution = execution_config or PyTorchExecutionConfig()
+    validate_training_config(config)
+    # What the execution settings say of the training stays out of params.cfg (CONFIG-002).
+    effective = with_execution(config, execution)
+    validate_training_config(effective)
+    check_outputs(effective)
     train, test = prepare(train_data, test_data, config)
     require_framework()
     from ptycho_torch import training
 
-    execution = execution_config or PyTorchExecutionConfig()
-    trained = training.train(train, config, execution_config=execution)
+    trained = training.train(train, effective, execution_config=execution)
     model_manager.remember(trained)
     publish_scales(trained)
     model = model_manager.ObjectPredictor.of(
         trained,
         accelerator=execution.accelerator,
-        batch_size=execution.inference_batch_size or config.batch_size,
+        batch_size=execution.inference_batch_size or _PREDICTED_TOGETHER,
     )
     return training_results(trained, model, train, test)
 

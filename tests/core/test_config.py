@@ -120,7 +120,7 @@ BAD_TRAINING = [
     ("nphotons", float("inf")), ("n_groups", 0), ("n_subsample", 0), ("subsample_seed", -1),
     ("neighbor_count", 0), ("neighbor_pool_size", 0), ("seed", -1), ("seed", None),
     ("backend", "jax"), ("validation_fraction", 0.6), ("validation_fraction", -0.1),
-    ("learning_rate", 0), ("optimizer", "sgd"), ("adam_beta1", 1.0), ("adam_beta1", -0.1),
+    ("learning_rate", 0), ("optimizer", "lbfgs"), ("adam_beta1", 1.0), ("adam_beta1", -0.1),
     ("adam_beta2", 1.0), ("gradient_clip_val", 0), ("gradient_clip_algorithm", "agc"),
     ("scheduler", "cosine"), ("lr_warmup_epochs", -1), ("lr_min_ratio", 1.1),
     ("plateau_factor", 0), ("plateau_factor", 1.5), ("plateau_patience", -1),

@@ -107,7 +107,10 @@ def test_C_07_C_09_scheduler_names_are_the_same_everywhere(text):
     assert set(allowed) == set(offered)
     assert {"Default", "WarmupCosine"} <= set(allowed)
     for name in allowed:
-        validate_training_config(TrainingConfig(ModelConfig(), scheduler=name))
+        config = TrainingConfig(ModelConfig(), scheduler=name, stage_1_epochs=1)
+        validate_training_config(config)
+    with pytest.raises(ValueError, match="stage_1_epochs and stage_2_epochs"):
+        validate_training_config(TrainingConfig(ModelConfig(), scheduler="MultiStage"))
     with pytest.raises(ValueError, match="scheduler"):
         validate_training_config(TrainingConfig(ModelConfig(), scheduler="CosineAnnealing"))
 
@@ -116,8 +119,9 @@ def test_C_08_every_scheduler_but_the_constant_one_moves_the_rate(text):
     allowed = parse_allowed(_row(text, "training-config", "scheduler")["Allowed"]).choices
     for name in allowed:
         config = TrainingConfig(
-            ModelConfig(), scheduler=name, nepochs=6, lr_warmup_epochs=1, plateau_patience=0
-        )
+            ModelConfig(), scheduler=name, nepochs=6, lr_warmup_epochs=1, plateau_patience=0,
+            stage_1_epochs=2,
+        )  # fmt: skip
         schedule, rates = LearningRateSchedule(config, 4), []
         for epoch in range(6):
             rates.append(schedule.rate(4 * epoch))

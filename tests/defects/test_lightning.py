@@ -128,8 +128,9 @@ def test_T_21_each_weight_is_once_in_the_state_dictionary(pytorch, runs):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_T_22_C_28_training_runs_with_and_without_workers(pytorch, container, config_of, workers):
     loaders = pytorch.room("dataloader").training_loaders(
-        container, plan_training(container, config_of("pytorch")), False, num_workers=workers
-    )
+        container, plan_training(container, config_of("pytorch")), False,
+        _execution(num_workers=workers),
+    )  # fmt: skip
     for loader in loaders:
         assert loader.persistent_workers == (workers > 0)
         assert loader.num_workers == workers

@@ -134,11 +134,11 @@ def test_losses_by_hand():
     assert math.isnan(terms["realspace"])
 
 
-def test_first_adam_step_is_the_rate_in_the_direction_of_descent():
+def test_first_optimiser_step_is_the_rate_in_the_direction_of_descent():
     config = TrainingConfig(model=ModelConfig(N=32))
     start = {"w": np.zeros(3)}
     gradient = {"w": np.array([1e3, -1e-3, 1e-8])}
-    moved = oracle.adam_step(config, oracle.AdamState(), start, gradient, 0.1)["w"]
+    moved = oracle.optimiser_step(config, oracle.OptimiserState(), start, gradient, 0.1)["w"]
     np.testing.assert_allclose(moved, [-0.1, 0.1 / (1 + 1e-5), -0.05], rtol=1e-10)
 
 

@@ -100,9 +100,9 @@ def _scaled(name, factor):
 def _keras_adam(patch):
     import keras
 
-    from ptycho import training
+    from ptycho import optimisers
 
-    patch.setattr(training, "Adam", keras.optimizers.Adam)
+    patch.setattr(optimisers, "Adam", keras.optimizers.Adam)
 
 
 def _torch_epsilon(original):

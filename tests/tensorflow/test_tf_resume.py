@@ -29,8 +29,11 @@ def saved(tmp_path):
     return lambda name, trained: model_manager.save(tmp_path / f"{name}.zip", trained)
 
 
-def test_after_an_epoch_the_run_goes_on_as_if_nothing_had_happened(fit, make_config, saved):
-    config = make_config(2, **FIELDS)
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_after_an_epoch_the_run_goes_on_as_if_nothing_had_happened(
+    fit, make_config, saved, optimizer
+):
+    config = make_config(2, **FIELDS, optimizer=optimizer, weight_decay=0.01)
     whole = fit(config)
     begun = saved("begun", fit(dataclasses.replace(config, nepochs=2)))
     rest = fit(dataclasses.replace(config, resume=begun))

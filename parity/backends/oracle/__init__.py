@@ -7,16 +7,16 @@ Where it and a backend differ, one of the two has misread the page, and the page
 
 from __future__ import annotations
 
-from parity.backends.oracle.adam import AdamState, adam_step, clip_gradients
 from parity.backends.oracle.losses import evaluate_losses, extracted_patches, loss
 from parity.backends.oracle.model import evaluate, propagate
 from parity.backends.oracle.network import object_patches
+from parity.backends.oracle.optimisers import OptimiserState, clip_gradients, optimiser_step
 from parity.backends.oracle.physics import centre, diffraction_intensity, extract, merge, shift
 from parity.backends.oracle.stitching import stitch
 
 __all__ = [
-    "AdamState",
-    "adam_step",
+    "OptimiserState",
+    "optimiser_step",
     "centre",
     "clip_gradients",
     "diffraction_intensity",
