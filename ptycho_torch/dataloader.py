@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ptycho_torch.model import Batch
 
-__all__ = ["BatchSampler", "GroupDataset", "PtychoDataContainer", "training_loaders"]
+__all__ = ["BatchSampler", "GroupDataset", "PtychoDataContainer", "Share", "training_loaders"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,20 @@ logger = logging.getLogger(__name__)
 Ranks = Callable[[], tuple[int, int]]
 
 
+class Share(NamedTuple):
+    """The groups of a batch that one of several processes works on.
+
+    ``whole`` is the number of groups in the batch, and ``weight`` what this share's mean counts for
+    in the mean over processes, that this be the mean over the whole batch.
+    """
+
+    groups: IndexArray
+    whole: int
+    weight: float = 1.0
+
+
 class GroupDataset:
-    """Maps an array of group indices to a :class:`ptycho_torch.model.Batch`."""
+    """Maps a :class:`Share` of a batch to a :class:`ptycho_torch.model.Batch`."""
 
     def __init__(
         self, container: PtychoDataContainer, intensity_scale: float, with_labels: bool
@@ -45,22 +57,23 @@ class GroupDataset:
         """Return the number of groups."""
         return len(self._container)
 
-    def __getitem__(self, indices: IndexArray) -> Batch:
-        """Gather the groups ``indices``, scaled for the network."""
+    def __getitem__(self, share: Share) -> Batch:
+        """Gather the groups of ``share``, scaled for the network."""
         from ptycho_torch.model import to_batch
 
-        container = self._container
+        container, indices = self._container, share.groups
         labels = container.batch_labels(indices) if self._with_labels else None
         x = container.batch_X(indices) * self._scale
-        return to_batch(x, container.batch_offsets(indices), labels)
+        batch = to_batch(x, container.batch_offsets(indices), labels)
+        return batch._replace(whole=share.whole, weight=share.weight)
 
 
 class BatchSampler:
     """Yields an epoch's batches; each process takes its share of every batch.
 
     ``epoch_batches(epoch)`` gives the batches of an epoch. Lightning calls :meth:`set_epoch`.
-    Gradients are averaged over processes, so a batch that divides evenly trains as it would in
-    one. A batch smaller than the number of processes is given whole to each, lest one wait.
+    Losses and gradients are averaged over processes; :attr:`Share.weight` makes this the mean over
+    the batch, so that it trains as it would in one process.
     Where epochs differ in length the sampler is not ``sized``: Lightning asks for the length once.
     """
 
@@ -85,11 +98,14 @@ class BatchSampler:
             raise TypeError("the epochs of this sampler differ in length")
         return self._length
 
-    def __iter__(self) -> Iterator[IndexArray]:
-        """Yield arrays of group indices."""
+    def __iter__(self) -> Iterator[Share]:
+        """Yield this process's share of one batch after the other."""
         rank, processes = self._ranks()
         for batch in self._epoch_batches(self._epoch):
-            yield batch if len(batch) < processes else np.array_split(batch, processes)[rank]
+            groups = np.array_split(batch, processes)[rank]
+            weight = processes * len(groups) / len(batch)
+            # Every process takes part in every step, if need be with a group that counts nothing.
+            yield Share(groups if len(groups) else batch[:1], len(batch), weight)
 
 
 def _loader(

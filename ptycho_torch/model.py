@@ -44,12 +44,16 @@ class Batch(NamedTuple):
     """One batch of groups.
 
     ``x`` is s0 * X (B, C, N, N), ``relative`` the relative coordinates (B, 2, C) in pixels, and
-    ``labels`` the ground-truth patches, complex (B, C, N, N), or ``None``.
+    ``labels`` the ground-truth patches, complex (B, C, N, N), or ``None``. Where several
+    processes share a batch of ``whole`` groups, ``weight`` is what the mean over this share counts
+    for in the mean over processes (``ptycho_torch.dataloader.Share``).
     """
 
     x: Tensor
     relative: Tensor
     labels: Tensor | None = None
+    whole: int | None = None
+    weight: float = 1.0
 
 
 class Prediction(NamedTuple):
@@ -353,7 +357,7 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
         return self.model(x, relative, side)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the batch's loss; logs ``loss``, ``nll``, ``mae`` (and ``realspace``)."""
+        """Return the batch's weighted loss; logs ``loss``, ``nll``, ``mae`` (and ``realspace``)."""
         return self._measure(batch, "")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -369,11 +373,14 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
 
     def _measure(self, batch: Batch, prefix: str) -> Tensor:
         terms = self.measure(batch)
+        if batch.weight != 1:
+            terms = {name: batch.weight * term for name, term in terms.items()}
         self.log_dict(
             {prefix + name: term.detach() for name, term in terms.items()},
             on_step=False,
             on_epoch=True,
-            batch_size=len(batch.x),
+            # The same in each process: Lightning averages sizes in whole numbers.
+            batch_size=batch.whole or len(batch.x),
             sync_dist=self.trainer.world_size > 1,
         )
         return terms["loss"]

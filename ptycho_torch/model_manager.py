@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.config.config import ModelConfig
+from ptycho.core.archive import archive_file
 from ptycho.core.bundle import Bundle, read_bundle, write_bundle
 from ptycho.core.geometry import merge_canvas_side
 from ptycho.core.resume import archived_training
@@ -48,9 +49,12 @@ def save(path: str | Path, trained: TrainedModel | None = None) -> Path:
     """Save a trained model, by default the one trained last, and return the archive's path.
 
     ``path`` is a directory, made if missing, that gets ``wts.h5.zip``, or a path ending in
-    ``.zip``. Equal models give equal bytes. Raises ``RuntimeError`` if nothing was trained.
+    ``.zip``. Equal models give equal bytes. Of several processes that trained it together only the
+    first writes. Raises ``RuntimeError`` if nothing was trained.
     """
     trained = trained or last_trained()
+    if trained.process:
+        return archive_file(path)
     require_torch()
     bundle = Bundle(
         backend="pytorch",

@@ -49,6 +49,7 @@ from ptycho_torch.model import (
 )
 from ptycho_torch.model_manager import save
 from ptycho_torch.moments import get_moments, set_moments
+from ptycho_torch.processes import check_processes
 
 __all__ = ["LearningRate", "Recorder", "build_module", "loss_gradients", "train"]
 
@@ -239,6 +240,7 @@ def train(
                 f"{execution.devices!r}, strategy {execution.strategy!r}: {error} Name hardware "
                 "that is here; accelerator 'auto' takes what there is"
             ) from error
+        check_processes(trainer)
         loaders = training_loaders(
             container,
             plan,
@@ -262,6 +264,7 @@ def train(
                 step_losses=recorder.step_losses,
                 seconds=time.perf_counter() - started,
                 native=module,
+                process=trainer.global_rank,
                 state=plan.state(taken, moments, schedule, recorder.history, execution.accum_steps),
             )
 

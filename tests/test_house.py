@@ -39,6 +39,7 @@ SINGLE_ROOMS = {
         "helper.py": "the field's name for stitching; TensorFlow has tf_helper.py",
         "config_params.py": "configurations of the client's second plugin, which is PyTorch's",
         "config_bridge.py": "from these to the configurations that both backends share",
+        "processes.py": "Lightning starts processes; TensorFlow trains in one",
         "checkpoint.py": "that plugin's saved models are Lightning checkpoints",
         "lightning_utils.py": "where that plugin looks for them",
         "api/base_api.py": "what that plugin calls",

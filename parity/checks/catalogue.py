@@ -28,6 +28,7 @@ MODULES = (
     "clauses_redline",
     "clauses_runs",
     "clauses_interrupt",
+    "clauses_processes",
     "clauses_overlap",
     "clauses_evaluation",
     "clauses_rings",

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import importlib
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -185,7 +186,8 @@ def train(namespace: argparse.Namespace) -> None:
         test = backend.load_data(test_file, measurement_domain=domain)
     with _taken_back_if_empty(config.output_dir):
         prepare_output_dir(config.output_dir)
-        say(f"scan:    {sampling_line(raw)}", namespace)
+        if leads(job):
+            say(f"scan:    {sampling_line(raw)}", namespace)
         amplitude, phase, results = run_cdi_example_with_backend(
             raw,
             test if test is not None or not job.options.do_stitching else raw,
@@ -193,6 +195,8 @@ def train(namespace: argparse.Namespace) -> None:
             **dataclasses.asdict(job.options),
             torch_execution_config=job.execution if config.backend == "pytorch" else None,
         )
+        if results.get("process"):
+            return  # the first process of this training writes and tells
         interrupted = "interrupted" in results["history"]
         if interrupted and not results["step_losses"]:
             raise KeyboardInterrupt  # nothing was reached that may replace what is there
@@ -202,6 +206,12 @@ def train(namespace: argparse.Namespace) -> None:
         if interrupted:
             logger.warning("training was interrupted; what it had reached is saved")
             raise KeyboardInterrupt
+
+
+def leads(job: Job) -> bool:
+    """Return whether this is the process that tells; Lightning gives others their LOCAL_RANK."""
+    several = job.execution is not None and job.execution.devices != 1
+    return not several or os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def declared_domain(domain: str) -> str | None:

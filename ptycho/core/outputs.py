@@ -30,11 +30,14 @@ def save_outputs(
     ``reconstructed_phase.png``, ``reconstruction.npz`` (``object`` complex64 (S, S) and
     ``centre`` float64 (2,) = mean scan position [x, y] in object pixels, on which canvas pixel
     S/2 sits) and, where ``results`` has a ``history``, ``history.json``. Each file is written
-    beside its place and renamed, so none is ever half there.
+    beside its place and renamed, so none is ever half there. Of several processes that trained
+    together (``results["process"]``) only the first writes.
 
     Raises ``ValueError`` if one image is missing, is not two-dimensional, or has another shape
     than the other, or if ``results`` has no ``global_offsets`` to tell where the images lie.
     """
+    if results.get("process"):
+        return
     directory = Path(output_prefix)
     files: dict[str, bytes] = {}
     if amplitude is not None or phase is not None:

@@ -47,6 +47,7 @@ class TrainedModel:
     training amplitude X. ``params`` is the legacy snapshot that goes into the bundle. ``history``
     has one list entry per epoch, ``step_losses`` one per batch of this run. ``state`` is where the
     training stands, for a run that goes on from it. ``native`` is the backend's own model object.
+    ``process`` numbers the processes that trained together; of these, 0 alone writes files.
     """
 
     backend: str
@@ -59,6 +60,7 @@ class TrainedModel:
     step_losses: list[float]
     seconds: float
     native: Any = field(repr=False, default=None)
+    process: int = 0
     state: TrainingState | None = field(repr=False, default=None)
 
 

@@ -210,7 +210,8 @@ def training_results(
 ) -> dict[str, Any]:
     """Return the ``results`` of a training run; ``model`` goes in as ``model_instance``.
 
-    With test data, ``reconstructed_obj`` has its object patches, complex64 (B, N, N, 1).
+    ``process`` is the number of this process among those that trained together. With test data,
+    ``reconstructed_obj`` has its object patches, complex64 (B, N, N, 1).
     """
     results: dict[str, Any] = {
         "history": trained.history,
@@ -220,6 +221,7 @@ def training_results(
         "test_container": test,
         "intensity_scale": trained.intensity_scale,
         "seconds": trained.seconds,
+        "process": trained.process,
     }
     if test is not None:
         results["reconstructed_obj"] = evaluate_test_data(model, test)
