@@ -12,7 +12,8 @@ STAMP = $(VENV)/.ptychopinn-setup
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 TF_CPP_MIN_LOG_LEVEL=2
 
-.PHONY: help setup demo test test-all client-test parity specs goldens lint format check-python clean
+.PHONY: help setup demo test test-all client-test parity specs goldens lint format check-python \
+	bench bench-quick clean
 
 help:
 	@echo "make demo    train both backends on a simulated scan and compare (ARGS=--help)"
@@ -24,6 +25,7 @@ help:
 	@echo "make format  put the code in house style"
 	@echo "make test-all  the slow tests too"
 	@echo "make goldens  replace the golden call chains (REASON=...)"
+	@echo "make bench   how far each step is from its limit; bench-quick takes minutes (ARGS=--help)"
 	@echo "make client-test  the ptychodus client, installed from PyPI, through both plugins"
 
 check-python:
@@ -66,6 +68,12 @@ goldens: setup
 	@test -n "$(REASON)" || { echo 'Say why: make goldens REASON="..."' >&2; exit 1; }
 	PARITY_GOLDEN_REASON="$(REASON)" $(ONE_THREAD) $(BIN)/python -m pytest \
 		tests/parity/test_golden_chains.py --snapshot-update $(ARGS)
+
+bench: setup
+	$(BIN)/python -m benchmarks.suite $(ARGS)
+
+bench-quick: setup
+	$(BIN)/python -m benchmarks.suite --quick $(ARGS)
 
 specs: setup
 	$(BIN)/parity lint specs

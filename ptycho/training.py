@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -237,6 +237,7 @@ def train(
     weights: Weights | None = None,
     max_steps: int | None = None,
     progress: bool = True,
+    on_epoch: Callable[[Callable[[], TrainedModel]], None] | None = None,
 ) -> TrainedModel:
     """Train the model of ``config`` on the groups of ``container``.
 
@@ -244,7 +245,8 @@ def train(
     ``config.resume``. ``max_steps`` ends training early. An interrupt from the keyboard ends it
     too: what was reached is returned, and ``history["interrupted"]`` holds the number of the epoch
     that was cut short.
-    ``execution_config`` is the PyTorch backend's and not used here.
+    ``execution_config`` is the PyTorch backend's and not used here. ``on_epoch`` is called after
+    each epoch with a function that returns the model as it is then.
 
     Raises ``ValueError`` where data, weights and configuration do not fit, and ``RuntimeError``
     if the loss becomes NaN or infinite.
@@ -260,7 +262,10 @@ def train(
     ):
         for epoch in range(plan.first_epoch, config.nepochs):
             try:
-                if not run.epoch(epoch, bar, after):
+                going_on = run.epoch(epoch, bar, after)
+                if on_epoch is not None:
+                    on_epoch(run.reached)
+                if not going_on:
                     break
             except KeyboardInterrupt:
                 interrupted = epoch + 1

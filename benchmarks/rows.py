@@ -1,0 +1,110 @@
+"""What a row of the suite is, and how one is measured."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Action = Callable[[], Any]
+
+
+@dataclass
+class Work:
+    """What a row does once its data stand ready: the step, its floor, and further facts.
+
+    ``floor`` is the least that the same data asks of the machine. ``facts`` are numbers that are
+    kept with the row, such as the size of a file.
+    """
+
+    step: Action
+    floor: Action
+    facts: Callable[[], dict[str, float]] = dict
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    ``prepare`` is called in the row's own process. ``seconds`` is the target of the step,
+    ``ratio`` that of step over floor, ``above`` that of their difference in seconds; ``limits``
+    bound facts. ``count`` is how many patterns, positions or patches the step handles, for cost
+    per item. Rows that are not ``quick`` are left out by ``--quick``.
+    """
+
+    group: str
+    name: str
+    prepare: Callable[[], Work]
+    floor: str
+    seconds: float | None = None
+    ratio: float | None = None
+    above: float | None = None
+    limits: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+    series: str = ""
+    runs: int = 7
+    quick: bool = True
+
+    @property
+    def key(self) -> str:
+        """Name of the row in results and on the command line."""
+        return f"{self.group}: {self.name}"
+
+
+def measure(row: Row, runs: int | None = None) -> dict[str, Any]:
+    """Return medians of step and floor in seconds, taken in turns, and the peak memory in MiB.
+
+    The peak is read after the first run of the step, before the floor is run at all; ``ready_mib``
+    is what imports and data had taken by then.
+    """
+    work = row.prepare()
+    gc.collect()
+    ready = _peak_mib()
+    first = _seconds(work.step)
+    peak = _peak_mib()
+    steps, floors = [], []
+    for _ in range(runs or row.runs):
+        steps.append(_seconds(work.step))
+        floors.append(_seconds(work.floor))
+    step, floor = statistics.median(steps), statistics.median(floors)
+    return {
+        "seconds": step,
+        "floor_seconds": floor,
+        "ratio": step / floor if floor else None,
+        "first_seconds": first,
+        "spread": (max(steps) - min(steps)) / step if step else 0.0,
+        "runs": len(steps),
+        "ready_mib": ready,
+        "peak_mib": peak,
+        **work.facts(),
+    }
+
+
+def _seconds(action: Action) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _peak_mib() -> float:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def missed(row: Row, result: dict[str, Any]) -> list[str]:
+    """Return what the result misses of the row's targets, in words."""
+    found = []
+    if row.seconds is not None and result["seconds"] > row.seconds:
+        found.append(f"{result['seconds']:.3g} s, target {row.seconds:g} s")
+    if row.ratio is not None and result["ratio"] > row.ratio:
+        found.append(f"{result['ratio']:.2f} x floor, target {row.ratio:g} x")
+    above = result["seconds"] - result["floor_seconds"]
+    if row.above is not None and above > row.above:
+        found.append(f"{above:.2f} s above its floor, target {row.above:g} s")
+    for name, limit in row.limits.items():
+        if result[name] > limit:
+            found.append(f"{name} {result[name]:.3g}, target {limit:g}")
+    return found

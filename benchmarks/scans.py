@@ -1,0 +1,146 @@
+"""Rows: from a scan file to groups of patterns."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.rows import Row, Work
+from ptycho.core.container import PtychoDataContainer
+from ptycho.core.grouping import draw_groups
+from ptycho.core.sampling import grouping_generator
+from ptycho.core.scaling import normalisation_factor
+from ptycho.core.stitching import extract_patches
+from ptycho.raw_data import RawData
+
+_N = 64
+_SPACING = 5.0
+
+
+def rows() -> Iterator[Row]:
+    """Yield the rows."""
+    for name, suffix, target in (("NPZ", ".npz", 2.0), ("HDF5 product", ".h5", None)):
+        for dtype in ("float32", "uint16"):
+            floor = "memory copy" if target else "inflate the same bytes"
+            yield Row(
+                "load", f"{name}, {dtype}, 4000 patterns", partial(_load, suffix, dtype), floor,
+                ratio=target, count=4000,
+            )  # fmt: skip
+    for gridsize in (1, 2, 3):
+        for n in (2_000, 20_000, 200_000):
+            target = 0.05 if (gridsize, n) == (2, 20_000) else None
+            yield Row(
+                "group", f"{n} positions, gridsize {gridsize}", partial(_group, n, gridsize),
+                "one cKDTree query" if gridsize > 1 else "copy of the positions", seconds=target,
+                count=n, series=f"gridsize {gridsize}",
+            )  # fmt: skip
+    for dtype in ("float32", "uint16"):
+        yield Row(
+            "normalise", f"factor, {dtype}, 4000 patterns", partial(_normalise, dtype),
+            "memory copy", ratio=2.0, count=4000,
+        )  # fmt: skip
+        yield Row(
+            "normalise", f"batches of 16, {dtype}, 4000 patterns", partial(_batches, dtype),
+            "gather and store the same", count=4000,
+        )  # fmt: skip
+    yield Row(
+        "ground truth", "200 groups, gridsize 2", _ground_truth, "slices of the same size",
+        seconds=0.05, count=800,
+    )  # fmt: skip
+
+
+def positions(n: int) -> np.ndarray:
+    """Return a jittered raster of n positions [x, y], 5 pixels apart."""
+    rng = np.random.default_rng(0)
+    side = int(np.ceil(np.sqrt(n)))
+    grid = np.stack(np.divmod(np.arange(n), side)[::-1], axis=1) * _SPACING
+    return grid + rng.uniform(-1, 1, (n, 2)) + _N
+
+
+def patterns(n: int, dtype: str) -> np.ndarray:
+    """Return n patterns (n, N, N) of that type, counts or their roots."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(50, (250, _N, _N))
+    stack = counts if np.issubdtype(dtype, np.integer) else np.sqrt(counts)
+    return np.tile(stack.astype(dtype), (n // 250, 1, 1))
+
+
+def scan(n: int, dtype: str = "float32", side: int = 0) -> RawData:
+    """Return a scan of n patterns; its object has at least ``side`` pixels a side."""
+    where = positions(n)
+    extent = max(side, int(where.max()) + _N)
+    obj = np.exp(1j * np.linspace(0, 1, extent * extent)).reshape(extent, extent)
+    metadata = {"object_geometry": {"pixel_width_m": 1e-8, "pixel_height_m": 1e-8}}
+    return RawData(
+        *where.T, None, None, patterns(n, dtype), np.ones((_N, _N), complex), None,
+        objectGuess=obj.astype(np.complex64), metadata=metadata,
+    )  # fmt: skip
+
+
+def _load(suffix: str, dtype: str) -> Work:
+    folder = tempfile.mkdtemp()
+    raw = scan(4000, dtype)
+    path = raw.to_file(Path(folder) / f"scan{suffix}")
+    packed = zlib.compress(raw.diff3d.tobytes(), 4) if suffix == ".h5" else b""
+    source = raw.diff3d.copy()
+    del raw
+
+    def facts() -> dict[str, float]:
+        size = path.stat().st_size
+        shutil.rmtree(folder)
+        return {"megabytes": size / 1e6}
+
+    floor = partial(zlib.decompress, packed) if packed else source.copy
+    return Work(partial(RawData.from_file, path), floor, facts)
+
+
+def _group(n: int, gridsize: int) -> Work:
+    where, wanted = positions(n), 4 if gridsize < 3 else 8
+    if gridsize == 1:
+        floor = where.copy
+    else:
+        from scipy.spatial import cKDTree
+
+        def floor() -> np.ndarray:
+            return cKDTree(where).query(where, k=wanted + 1)[1]
+
+    return Work(
+        lambda: draw_groups(where, gridsize, n, grouping_generator(0), neighbor_count=wanted),
+        floor,
+    )
+
+
+def _normalise(dtype: str) -> Work:
+    raw = scan(4000, dtype)
+    stored = raw.patterns
+    return Work(partial(normalisation_factor, stored), raw.diff3d.copy)
+
+
+def _batches(dtype: str) -> Work:
+    raw = scan(4000, dtype)
+    container = PtychoDataContainer.from_raw(raw, N=_N, gridsize=1, n_groups=None, seed=0)
+    order = np.random.default_rng(0).permutation(4000).reshape(-1, 16)
+
+    def floor() -> None:
+        for indices in order:
+            raw.diff3d[indices].astype(np.float32)
+
+    return Work(lambda: [container.batch_X(indices) for indices in order], floor)
+
+
+def _ground_truth() -> Work:
+    where = positions(800) + 0.25
+    obj = scan(250, side=392).objectGuess
+    where = where % (392 - _N) + _N / 2
+    corners = np.floor(where).astype(int) - _N // 2
+
+    def floor() -> np.ndarray:
+        return np.stack([obj[y : y + _N, x : x + _N] for x, y in corners])
+
+    return Work(partial(extract_patches, obj, where, _N), floor)
