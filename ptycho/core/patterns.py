@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,10 +34,14 @@ class Patterns:
     def __len__(self) -> int:
         return len(self.stored)
 
-    def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the amplitude of one pattern after the other, (N, N) float32."""
-        for index in range(len(self)):
-            yield self.gather(np.array([index]))[0]
+    def __getitem__(self, part: slice) -> NDArray[np.float32]:
+        """Return the amplitude of a slice of the patterns, (k, N, N) float32.
+
+        It is a view of what is stored where that is float32 amplitude without bad pixels.
+        """
+        if self.bad_pixels is None:
+            return to_amplitude(self.stored[part], self.domain)
+        return self.gather(np.arange(len(self))[part])
 
     def gather(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the amplitude of these patterns, a new array (*indices.shape, N, N) float32."""

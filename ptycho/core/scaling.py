@@ -8,7 +8,6 @@ the model so that any subset is scaled like the whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -19,6 +18,8 @@ Domain = Literal["amplitude", "counts"]
 #: Added to predicted intensity in normalised units: a dark floor that keeps the square root
 #: differentiable and the Poisson rate positive.
 INTENSITY_FLOOR = 1e-6
+
+_BLOCK_PIXELS = 1 << 14
 
 
 def resolve_domain(dtype: np.dtype[Any], declared: str = "auto") -> Domain:
@@ -42,15 +43,15 @@ def to_amplitude(diffraction: NDArray[Any], domain: Domain) -> NDArray[np.float3
 
 
 class Amplitudes(Protocol):
-    """Amplitudes (n, N, N) that can be looked at one by one, an array for example."""
+    """Amplitudes (n, N, N) of which slices can be taken, an array for example."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape, (n, N, N)."""
         ...
 
-    def __iter__(self) -> Iterator[Any]:
-        """Yield one pattern after the other, (N, N)."""
+    def __getitem__(self, part: slice, /) -> NDArray[Any]:
+        """Return some of the patterns, (k, N, N)."""
         ...
 
 
@@ -61,9 +62,16 @@ def normalisation_factor(amplitude: Amplitudes) -> float:
     patterns are empty.
     """
     n, N = amplitude.shape[0], amplitude.shape[-1]
-    # Pattern by pattern, so that the double-precision copy stays small.
-    patterns = (pattern.astype(np.float64, copy=False) for pattern in amplitude)
-    energy = math.fsum(float(np.vdot(pattern, pattern)) for pattern in patterns) / n
+    # A few patterns at a time: their double-precision copy stays in the processor's cache.
+    count = max(1, _BLOCK_PIXELS // N**2)
+    block = np.empty((count, N, N))
+    energies = []
+    for start in range(0, n, count):
+        part = amplitude[start : start + count]
+        pixels = block[: len(part)]
+        np.copyto(pixels, part)
+        energies.append(float(np.vdot(pixels, pixels)))
+    energy = math.fsum(energies) / n
     if not energy > 0:
         raise ValueError("every diffraction pattern is empty (all zero): nothing to normalise")
     return float(np.float32(N / 2 / math.sqrt(energy)))

@@ -18,8 +18,8 @@ ComplexArray = NDArray[np.complexfloating]
 
 #: Canvas pixels with less coverage than this (in patches) count as uncovered.
 _LEAST_COVERAGE = 1e-6
-#: Patch pixels processed at a time, which bounds the working memory to about 200 MB.
-_CHUNK_PIXELS = 1 << 21
+#: Patch pixels processed at a time: what is computed of them stays in the processor's cache.
+_CHUNK_PIXELS = 1 << 15
 
 
 def reassemble(
@@ -78,12 +78,12 @@ def extract_patches(obj: NDArray[Any], centres: NDArray[Any], N: int) -> Complex
     points = _checked_points(centres, "centres")
     image = image.astype(np.result_type(image.dtype, np.complex64), copy=False)
     patches = np.empty((len(points), N, N), image.dtype)
+    corners = np.floor(points)
+    fractions = points - corners
+    starts = _inside(corners - N // 2, N + 1, image.shape)
     for part in _chunks(len(points), N + 1):
-        corner = np.floor(points[part])
-        fraction = points[part] - corner
-        start = corner.astype(np.int64) - N // 2
-        window = _windows(image, start, N + 1)
-        patches[part] = _interpolate(window, fraction)
+        windows = _windows(image, starts[part], N + 1)
+        _interpolate(windows, fractions[part], patches[part])
     return patches
 
 
@@ -122,53 +122,75 @@ def _scatter(
     first = stack.shape[1] // 2 - M // 2
     crops = stack[:, first : first + M, first : first + M]
     # One more row and column take the (zero) spill of a crop at the far edge.
-    wide = side + 1
-    total = np.zeros(wide * wide, np.complex128)
-    coverage = np.zeros(wide * wide)
-    within = np.arange(M + 1)
+    total = np.zeros((side + 1, side + 1), np.complex128)
+    coverage = np.zeros((side + 1, side + 1))
+    corners = np.floor(shifts)
+    fractions = shifts - corners
+    starts = corners.astype(np.int64) + (side - M) // 2
     for part in _chunks(len(stack), M + 1):
-        corner = np.floor(shifts[part])
-        fraction = shifts[part] - corner
-        start = corner.astype(np.int64) + (side - M) // 2
-        rows, columns = start[:, 1, None] + within, start[:, 0, None] + within
-        pixels = (rows[:, :, None] * wide + columns[:, None, :]).ravel()
-        shifted = _spread(crops[part].astype(np.complex128), fraction).ravel()
-        total.real += np.bincount(pixels, shifted.real, wide * wide)
-        total.imag += np.bincount(pixels, shifted.imag, wide * wide)
-        ones = _spread(np.ones((len(start), M, M)), fraction).ravel()
-        coverage += np.bincount(pixels, ones, wide * wide)
-    shape = (wide, wide)
-    return total.reshape(shape)[:side, :side], coverage.reshape(shape)[:side, :side]
+        shifted = _spread(crops[part].astype(np.complex128), fractions[part])
+        x, y = (_spread_ones(fraction, M) for fraction in fractions[part].T)
+        weights = y[:, :, None] * x[:, None, :]
+        for (left, top), crop, weight in zip(starts[part].tolist(), shifted, weights, strict=True):
+            place = slice(top, top + M + 1), slice(left, left + M + 1)
+            total[place] += crop
+            coverage[place] += weight
+    return total[:side, :side], coverage[:side, :side]
 
 
-def _spread(crops: NDArray[Any], fraction: FloatArray) -> NDArray[Any]:
-    """Shift (K, M, M) by a fraction of a pixel in x and y onto (K, M + 1, M + 1)."""
-    for axis, part in ((1, fraction[:, 1]), (2, fraction[:, 0])):
-        weight = part[:, None, None]
-        near = np.concatenate([crops, np.zeros_like(crops.take([0], axis))], axis)
-        far = np.concatenate([np.zeros_like(crops.take([0], axis)), crops], axis)
-        crops = (1 - weight) * near + weight * far
-    return crops
+def _reals(images: NDArray[Any]) -> NDArray[Any]:
+    """Return complex images (K, H, W) as pairs of reals (K, H, 2 W), the same memory.
+
+    NumPy multiplies a complex number by a real one as if that were complex too.
+    """
+    return images.view(images.real.dtype)
+
+
+def _spread(crops: NDArray[np.complex128], fraction: FloatArray) -> NDArray[np.complex128]:
+    """Shift (K, M, M) by a fraction [x, y] of a pixel onto (K, M + 1, M + 1)."""
+    count, M = crops.shape[:2]
+    x, y = fraction[:, 0, None, None], fraction[:, 1, None, None]
+    parts = _reals(crops)
+    rows = np.zeros((count, M + 1, 2 * M))
+    np.multiply(1 - y, parts, out=rows[:, :-1])
+    rows[:, 1:] += y * parts
+    shifted = np.zeros((count, M + 1, M + 1), np.complex128)
+    columns = _reals(shifted)
+    np.multiply(1 - x, rows, out=columns[:, :, :-2])
+    columns[:, :, 2:] += np.multiply(x, rows, out=rows)
+    return shifted
+
+
+def _spread_ones(fraction: FloatArray, M: int) -> FloatArray:
+    """Shift M ones by fractions (K,) of a pixel onto (K, M + 1)."""
+    ones = np.zeros((len(fraction), M + 1))
+    ones[:, :-1] = 1 - fraction[:, None]
+    ones[:, 1:] += fraction[:, None]
+    return ones
+
+
+def _inside(corners: FloatArray, side: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return corners [x, y] as integers, those of windows that see nothing just off the image."""
+    height, width = shape
+    return np.clip(corners, -side, (width, height)).astype(np.int64)
 
 
 def _windows(image: ComplexArray, start: NDArray[np.int64], side: int) -> ComplexArray:
     """Return square windows from ``start`` (K, 2) = [x, y], (K, side, side); 0 outside."""
-    height, width = image.shape
-    within = np.arange(side)
-    rows, columns = start[:, 1, None] + within, start[:, 0, None] + within
-    inside_rows = (rows >= 0) & (rows < height)
-    inside_columns = (columns >= 0) & (columns < width)
-    windows: ComplexArray = image[
-        np.where(inside_rows, rows, 0)[:, :, None], np.where(inside_columns, columns, 0)[:, None, :]
-    ]
-    windows[~(inside_rows[:, :, None] & inside_columns[:, None, :])] = 0
+    windows = np.zeros((len(start), side, side), image.dtype)
+    for window, (left, top) in zip(windows, start.tolist(), strict=True):
+        seen = image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+        rows, columns = max(-top, 0), max(-left, 0)
+        window[rows : rows + seen.shape[0], columns : columns + seen.shape[1]] = seen
     return windows
 
 
-def _interpolate(windows: ComplexArray, fraction: FloatArray) -> ComplexArray:
-    """Sample (K, N + 1, N + 1) windows a fraction of a pixel on in x and y; (K, N, N)."""
-    weight = fraction.astype(windows.real.dtype)[:, :, None, None]
-    y, x = weight[:, 1], weight[:, 0]
-    windows = (1 - y) * windows[:, :-1] + y * windows[:, 1:]
-    sampled: ComplexArray = (1 - x) * windows[:, :, :-1] + x * windows[:, :, 1:]
-    return sampled
+def _interpolate(windows: ComplexArray, fraction: FloatArray, out: ComplexArray) -> None:
+    """Sample (K, N + 1, N + 1) windows a fraction [x, y] of a pixel on, into ``out`` (K, N, N)."""
+    pixels, sampled = _reals(windows), _reals(out)
+    weight = fraction.astype(pixels.dtype)[:, :, None, None]
+    x, y = weight[:, 0], weight[:, 1]
+    rows = (1 - y) * pixels[:, :-1]
+    rows += y * pixels[:, 1:]
+    np.multiply(1 - x, rows[:, :, :-2], out=sampled)
+    sampled += x * rows[:, :, 2:]
