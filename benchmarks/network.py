@@ -283,7 +283,8 @@ def line(found: dict[str, Any]) -> str:
         f"{found['step_ratio']:.2f} x convolutions ({found['step_gflop']:.0f} GFLOP)  "
         f"prediction {found['prediction_seconds']:.3f} s, {found['prediction_ratio']:.2f} x  "
         f"rest of an epoch {100 * found['epoch_overhead']:.1f} %  "
-        f"start {found['first_training_seconds']:.1f} s, then {found['second_training_seconds']:.1f} s"
+        f"start {found['first_training_seconds']:.1f} s, "
+        f"then {found['second_training_seconds']:.1f} s"
     )
 
 

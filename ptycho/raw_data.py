@@ -23,6 +23,7 @@ from ptycho.core.sampling import grouping_generator
 from ptycho.core.scaling import Domain, resolve_domain
 from ptycho.core.scan_checks import check_scan
 from ptycho.io.scan_file import metadata_differences, read_scan, write_scan
+from ptycho.io.stored import StoredPatterns
 
 __all__ = ["GroupedData", "RawData"]
 
@@ -116,7 +117,10 @@ class RawData:
 
     @staticmethod
     def from_file(
-        path: str | Path, validate_config: bool = False, current_config: Any = None
+        path: str | Path,
+        validate_config: bool = False,
+        current_config: Any = None,
+        in_place: bool = False,
     ) -> RawData:
         """Read a scan from an NPZ file, a ptychodus product or training file, or a CXI file.
 
@@ -125,13 +129,15 @@ class RawData:
         (JSON text) for ``metadata``. Patterns stacked along the last axis (H, W, n) are
         recognised by the number of positions; a last axis of length 1 of (n, N, N, 1) is dropped.
         With ``validate_config``, differences between the file's metadata and ``current_config``
-        are logged as warnings.
+        are logged as warnings. With ``in_place``, large patterns stay in the file where its layout
+        allows, and ``diff3d`` is a :class:`ptycho.io.stored.StoredPatterns`, which reads what it is
+        indexed with.
 
         Raises ``FileNotFoundError``; ``KeyError`` naming the missing keys and those present;
         ``ValueError`` where the file is of no such format, holds pickled objects, points at other
         files, or its contents make no scan.
         """
-        values = read_scan(path)
+        values = read_scan(path, in_place)
         start = dict.fromkeys(("xcoords_start", "ycoords_start", "scan_index"))
         try:
             raw = RawData(**{**start, **values})
@@ -265,4 +271,6 @@ def _draw(
 
 
 def _optional(array: ArrayLike | None) -> Array | None:
+    if isinstance(array, StoredPatterns):
+        return array  # type: ignore[return-value]  # as good as an array to those who index it
     return None if array is None else np.asarray(array)

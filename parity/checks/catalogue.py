@@ -18,6 +18,7 @@ MODULES = (
     # clauses of the specification: sections 1 to 4.3, 6, 7, 13 and data
     "clauses_config",
     "clauses_data",
+    "clauses_stored",
     "clauses_mask",
     "clauses_formats",
     "clauses_grouping",

@@ -103,6 +103,7 @@ def infer(namespace: argparse.Namespace) -> None:
         flip_y=options.flip_y,
         transpose=options.transpose,
         M=options.M,
+        keep_patches=config.debug,
     )
     backend.save_outputs(amplitude, phase, results, str(config.output_dir))
     say(f"reconstruction: {config.output_dir / 'reconstruction.npz'}", namespace)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.io.stored import StoredPatterns
 from ptycho.raw_data import RawData
 
 __all__ = ["load_data", "subsample"]
@@ -33,12 +34,13 @@ def load_data(
     the scan has no more; which ones follows from ``subsample_seed`` (42 unless given), and they
     stay in scan order. ``flip_x`` and ``flip_y`` negate a coordinate, ``swap_xy`` exchanges the
     two, ``coord_scale`` multiplies both, in this order. ``measurement_domain`` ("counts" or
-    "amplitude") replaces what the file says or implies.
+    "amplitude") replaces what the file says or implies. Large patterns stay in the file where they
+    can: ``diff3d`` is then a :class:`ptycho.io.stored.StoredPatterns`.
 
     Raises ``FileNotFoundError`` for a missing file, and ``ValueError`` for a file that is no
     scan or a count below 1.
     """
-    raw = RawData.from_file(path)
+    raw = RawData.from_file(path, in_place=True)
     wanted = n_images if n_subsample is None else n_subsample
     indices = subsample(len(raw), wanted, subsample_seed)
     moved = flip_x or flip_y or swap_xy or coord_scale != 1.0
@@ -89,4 +91,4 @@ def _take(values: Any, indices: NDArray[np.int64] | None, n: int) -> Any:
     # Per-pattern arrays are cut; scalars and what belongs to the whole scan pass through.
     if values is None or indices is None or np.ndim(values) == 0 or np.shape(values)[0] != n:
         return values
-    return np.asarray(values)[indices]
+    return values[indices] if isinstance(values, StoredPatterns) else np.asarray(values)[indices]

@@ -17,7 +17,8 @@ __all__ = ["Patterns", "pixel_weights"]
 class Patterns:
     """The patterns of a scan, held once, in the dtype in which they came.
 
-    ``stored`` is (n, N, N), counts or amplitude as ``domain`` says; ``bad_pixels`` (N, N) bool,
+    ``stored`` is (n, N, N), counts or amplitude as ``domain`` says, an array or something indexed
+    like one that is still in its file; ``bad_pixels`` (N, N) bool,
     True where the detector measured nothing, or None. The amplitude of a bad pixel is 0, whatever
     is stored there.
     """
@@ -57,7 +58,7 @@ class Patterns:
         """
         if self.bad_pixels is not None:
             return self.gather(np.arange(len(self)))
-        return np.ascontiguousarray(to_amplitude(self.stored, self.domain))
+        return np.ascontiguousarray(to_amplitude(np.asarray(self.stored), self.domain))
 
 
 def pixel_weights(bad_pixels: NDArray[np.bool_] | None) -> NDArray[np.float32] | None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+#: Bytes of patterns that are looked at together.
+_BLOCK = 1 << 23
 _COORDINATES = ("xcoords", "ycoords", "xcoords_start", "ycoords_start")
 
 
@@ -92,11 +94,17 @@ def _check_patterns(patterns: Array, n: int, bad_pixels: Array | None) -> None:
             f"bad_pixels has shape {bad_pixels.shape} but the patterns are {shape[0]} x {shape[1]} "
             "pixels"
         )
+    good = np.ones(shape, bool) if bad_pixels is None else bad_pixels == 0
+    step = max(1, _BLOCK // (patterns.dtype.itemsize * patterns.shape[1] ** 2))
+    for start in range(0, n, step):
+        _check_values(patterns[start : start + step], start, good)
+
+
+def _check_values(patterns: Array, first: int, good: NDArray[np.bool_]) -> None:
     # Minimum and maximum see NaN and infinity too and need no temporary array.
     if patterns.min() >= 0 and np.isfinite(patterns.max()):
         return
-    good = np.ones(shape, bool) if bad_pixels is None else bad_pixels == 0
-    for index, stored in enumerate(patterns):
+    for index, stored in enumerate(patterns, first):
         pattern = stored[good]
         bad = pattern[~(np.isfinite(pattern) & (pattern >= 0))]
         if bad.size:

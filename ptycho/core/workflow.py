@@ -228,14 +228,22 @@ def training_results(
     return results
 
 
-def evaluate_test_data(model: Predictor, container: PtychoDataContainer) -> NDArray[np.complex64]:
-    """Return the object patches (B, N, N, 1) of every group, gathering a few at a time."""
-    N = container.N
-    patches = np.empty((len(container), N, N, 1), np.complex64)
+def evaluate_test_data(
+    model: Predictor, container: PtychoDataContainer, side: int | None = None
+) -> NDArray[np.complex64]:
+    """Return the object patches (B, N, N, 1) of every group, gathering a few at a time.
+
+    With ``side`` only their central squares of that side are kept, (B, side, side, 1).
+    """
+    side = container.N if side is None else side
+    first = container.N // 2 - side // 2
+    kept = slice(first, first + side)
+    patches = np.empty((len(container), side, side, 1), np.complex64)
     for start in range(0, len(container), _CHUNK):
         indices = np.arange(start, min(start + _CHUNK, len(container)))
         scaled = container.batch_X(indices) * np.float32(model.intensity_scale)
-        patches[indices] = model.predict([scaled, container.batch_offsets(indices)])
+        found = model.predict([scaled, container.batch_offsets(indices)])
+        patches[indices] = found[:, kept, kept]
     return patches
 
 
@@ -247,6 +255,7 @@ def reassemble_image(
     flip_y: bool = False,
     transpose: bool = False,
     M: int = 20,
+    keep_patches: bool = True,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], dict[str, Any]]:
     """Predict a patch at every scan position and stitch them.
 
@@ -257,13 +266,15 @@ def reassemble_image(
 
     Returns amplitude and phase (radians), each float32 (S, S), and a dictionary with
     ``obj_tensor_full`` (K, N, N, 1) complex64, ``global_offsets`` (K, 1, 2, 1), ``recon_amp``,
-    ``recon_phase`` and ``stitched_container``.
+    ``recon_phase`` and ``stitched_container``. Without ``keep_patches``, ``obj_tensor_full`` has
+    the central M x M of the patches only, (K, M, M, 1), which takes less memory.
 
     Raises ``ValueError`` for a bad field of ``config``, before data or model is touched.
     """
     validate_sampling(config)
     container = every_position(test_data, config, model.config, model.normalisation)
-    patches = evaluate_test_data(model, container)
+    side = None if keep_patches or not 0 < M <= container.N else M
+    patches = evaluate_test_data(model, container, side)
     if transpose:
         patches = patches.transpose(0, 2, 1, 3)
     signs = np.array([-1.0 if flip_x else 1.0, -1.0 if flip_y else 1.0])

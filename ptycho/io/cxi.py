@@ -59,7 +59,7 @@ def read_cxi(file: Hdf5Reader, patterns: bool = True) -> dict[str, Any]:
     values["objectGuess"] = _object(file)
     values["xcoords"], values["ycoords"] = _positions(file, side, values["objectGuess"])
     if stack is not None and patterns:
-        values["diff3d"] = file.array(stack)
+        values["diff3d"] = file.patterns(stack)
     return values
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.io.npz import MissingKeyError
+from ptycho.io.stored import stored_in_hdf5
 
 __all__ = ["Hdf5Reader", "open_hdf5"]
 
@@ -32,15 +33,18 @@ _BROKEN = (ValueError, TypeError, OSError, RuntimeError, LookupError, OverflowEr
 
 
 @contextmanager
-def open_hdf5(path: Path) -> Iterator[Hdf5Reader]:
-    """Open a file for reading; ``ValueError`` where it is no HDF5, or turns out to be damaged."""
+def open_hdf5(path: Path, in_place: bool = False) -> Iterator[Hdf5Reader]:
+    """Open a file for reading; ``ValueError`` where it is no HDF5, or turns out to be damaged.
+
+    With ``in_place``, :meth:`Hdf5Reader.patterns` leaves large patterns in the file.
+    """
     try:
         file = h5py.File(path, "r")
     except OSError as error:
         raise ValueError(f"{path} cannot be opened as HDF5 (cut off?): {error}") from None
     try:
         with file:
-            yield Hdf5Reader(file, path)
+            yield Hdf5Reader(file, path, in_place)
     except _BROKEN as error:
         if isinstance(error, (ValueError, KeyError)) and str(path) in str(error):
             raise
@@ -54,9 +58,10 @@ class Hdf5Reader:
     file and the place in it.
     """
 
-    def __init__(self, file: h5py.File, path: Path) -> None:
+    def __init__(self, file: h5py.File, path: Path, in_place: bool = False) -> None:
         self._file = file
         self.path = path
+        self._in_place = in_place
 
     def has(self, name: str) -> bool:
         """Whether there is a dataset at ``name``."""
@@ -81,6 +86,14 @@ class Hdf5Reader:
             return np.asarray(dataset[()])
         except _BROKEN as error:
             raise ValueError(f"{self.path}: {name!r} cannot be read: {error}") from None
+
+    def patterns(self, name: str) -> Any:
+        """Return the patterns at ``name``, an array or ``StoredPatterns`` still in the file."""
+        if self._in_place:
+            stored = stored_in_hdf5(self.path, self._checked(name)[1])
+            if stored is not None:
+                return stored
+        return self.array(name)
 
     def number(self, name: str) -> float:
         """Return the only number at ``name``."""

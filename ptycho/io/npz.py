@@ -26,11 +26,15 @@ class MissingKeyError(KeyError):
 
 
 def read_npz(
-    path: str | Path, required: Collection[str], optional: Collection[str]
+    path: str | Path,
+    required: Collection[str],
+    optional: Collection[str],
+    skipped: Collection[str] = (),
 ) -> dict[str, Array]:
     """Read the required keys and those optional ones that the file has; no others are opened.
 
-    A required key may offer alternatives as ``"diff3d|diffraction"``.
+    A required key may offer alternatives as ``"diff3d|diffraction"``. Keys that are ``skipped``
+    are not read.
 
     Raises ``FileNotFoundError``, ``IsADirectoryError``; :class:`MissingKeyError` naming the
     missing keys and those present; ``ValueError`` where the file is not an NPZ archive or is
@@ -47,6 +51,7 @@ def read_npz(
         with np.load(path, allow_pickle=False) as archive:
             _require_keys(path, archive.files, required)
             wanted = {*optional, *(name for key in required for name in key.split("|"))}
+            wanted -= set(skipped)
             return {key: _read_key(path, archive, key) for key in archive.files if key in wanted}
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is damaged: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.io.npz import read_npz, write_npz
+from ptycho.io.stored import StoredPatterns, stored_in_npz
 
 __all__ = ["read_npz_scan", "write_npz_scan"]
 
@@ -22,19 +24,25 @@ _OPTIONAL = (
     "xcoords_start", "ycoords_start", "scan_index", "objectGuess", "Y", "norm_Y_I",
     "bad_pixels", "measurement_domain", "_metadata",
 )  # fmt: skip
+#: Names of the patterns, the first that a file has counts.
+_PATTERNS = ("diff3d", "diffraction")
 #: Keys whose value is a single entry.
 _SCALARS = ("norm_Y_I", "measurement_domain")
 
 Array = NDArray[Any]
 
 
-def read_npz_scan(path: str | Path) -> dict[str, Any]:
+def read_npz_scan(path: str | Path, in_place: bool = False) -> dict[str, Any]:
     """Read an NPZ file into the arguments of ``ptycho.raw_data.RawData`` that it has.
 
-    ``diffraction`` is read for ``diff3d``, ``_metadata`` (JSON text) for ``metadata``. Raises as
+    ``diffraction`` is read for ``diff3d``, ``_metadata`` (JSON text) for ``metadata``. With
+    ``in_place``, large patterns stay in the file where they can. Raises as
     :func:`ptycho.io.npz.read_npz`.
     """
-    values: dict[str, Any] = dict(read_npz(path, _REQUIRED, _OPTIONAL))
+    stored = _stored(Path(path)) if in_place else None
+    skipped = _PATTERNS if stored else ()
+    values: dict[str, Any] = dict(read_npz(path, _REQUIRED, _OPTIONAL, skipped))
+    values.update([stored] if stored else [])
     alias = values.pop("diffraction", None)
     values["diff3d"] = values.pop("diff3d", alias)
     for key in _SCALARS:
@@ -43,6 +51,13 @@ def read_npz_scan(path: str | Path) -> dict[str, Any]:
     if "_metadata" in values:
         values["metadata"] = _parse_metadata(path, values.pop("_metadata"))
     return values
+
+
+def _stored(path: Path) -> tuple[str, StoredPatterns] | None:
+    try:
+        return stored_in_npz(path, _PATTERNS)
+    except zipfile.BadZipFile:
+        return None  # the reader of everything says it better
 
 
 def write_npz_scan(path: str | Path, values: Mapping[str, Any]) -> Path:

@@ -129,7 +129,8 @@ def _raw_values(file: Hdf5Reader, patterns: bool) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in _RAW_ARRAYS:
         if file.has(f"{RAW}/{name}") and (patterns or name not in _PER_PATTERN):
-            values[_RAW_NAMES.get(name, name)] = file.array(f"{RAW}/{name}")
+            read = file.patterns if name == "diffraction" else file.array
+            values[_RAW_NAMES.get(name, name)] = read(f"{RAW}/{name}")
     for name in ("probeGuess", "objectGuess"):
         if file.has(f"{RAW}/{name}"):
             values[name] = file.array(f"{RAW}/{name}")
@@ -186,7 +187,10 @@ def write_product(path: str | Path, values: Mapping[str, Any]) -> Path:
         for name in _RAW_ARRAYS:
             value = values.get(_RAW_NAMES.get(name, name))
             if value is not None:
-                packed = {"compression": "gzip"} if name == "diffraction" else {}
+                packed: dict[str, Any] = {}
+                if name == "diffraction" and np.size(value):
+                    # A pattern can then be read without its neighbours.
+                    packed = {"compression": "gzip", "chunks": (1, *np.shape(value)[1:])}
                 group.create_dataset(name, data=value, **packed)
         group["diffraction"].attrs["axis_canonical"] = "NHW"
         group.create_dataset("probeGuess", data=values["probeGuess"])

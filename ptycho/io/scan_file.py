@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho.io.npz import MissingKeyError, read_npz
 from ptycho.io.npz_scan import read_npz_scan, write_npz_scan
+from ptycho.io.stored import StoredPatterns
 
 __all__ = ["metadata_differences", "read_geometry", "read_scan", "write_scan"]
 
@@ -24,18 +24,22 @@ _PRODUCT_SUFFIXES = (".h5", ".hdf5")
 _PHYSICS = ("nphotons", "N", "gridsize")
 
 
-def read_scan(path: str | Path) -> dict[str, Any]:
+def read_scan(path: str | Path, in_place: bool = False) -> dict[str, Any]:
     """Read a scan file into the arguments of ``ptycho.raw_data.RawData`` that it has.
 
     NPZ, ptychodus product, ptychodus training data or CXI. Patterns (H, W, n) are recognised by
     the number of positions and turned to (n, H, W); where n is H as well, they are taken as
-    (n, H, W). A last axis of length 1 after (n, N, N) is dropped.
+    (n, H, W). A last axis of length 1 after (n, N, N) is dropped. With ``in_place``, large patterns
+    stay in the file where they can (:mod:`ptycho.io.stored`).
 
     Raises ``FileNotFoundError``, ``IsADirectoryError``; ``KeyError`` naming what is missing;
     ``ValueError`` where the file is none of these formats, is damaged, or points at other files.
     """
     path = _existing(path)
-    values = _read_hdf5(path) if _is_hdf5(path) else _read_npz(path)
+    if _is_hdf5(path):
+        values = _read_hdf5(path, in_place=in_place)
+    else:
+        values = _read_npz(path, in_place)
     if values["diff3d"] is not None:
         patterns = _without_channel(values["diff3d"])
         values["diff3d"] = _pattern_first(patterns, values["xcoords"].size)
@@ -108,9 +112,9 @@ def _is_hdf5(path: Path) -> bool:
     return False
 
 
-def _read_npz(path: Path) -> dict[str, Any]:
+def _read_npz(path: Path, in_place: bool) -> dict[str, Any]:
     _require_npz(path)
-    return read_npz_scan(path)
+    return read_npz_scan(path, in_place)
 
 
 def _require_npz(path: Path) -> None:
@@ -121,14 +125,14 @@ def _require_npz(path: Path) -> None:
         )
 
 
-def _read_hdf5(path: Path, patterns: bool = True) -> dict[str, Any]:
+def _read_hdf5(path: Path, patterns: bool = True, in_place: bool = False) -> dict[str, Any]:
     # h5py takes a moment to import, which NPZ files need not wait for.
     from ptycho.io.cxi import is_cxi, read_cxi
     from ptycho.io.hdf5 import open_hdf5
     from ptycho.io.product import is_product, read_product
     from ptycho.io.training_file import is_training_file, read_training_file
 
-    with open_hdf5(path) as file:
+    with open_hdf5(path, in_place) as file:
         if is_product(file):
             return read_product(file, patterns)
         if is_training_file(file):
@@ -142,11 +146,13 @@ def _read_hdf5(path: Path, patterns: bool = True) -> dict[str, Any]:
         )
 
 
-def _without_channel(array: NDArray[Any]) -> NDArray[Any]:
-    return array[..., 0] if array.ndim == 4 and array.shape[-1] == 1 else array
+def _without_channel(array: Any) -> Any:
+    if array.ndim != 4 or array.shape[-1] != 1:
+        return array
+    return array.without_last_axis() if isinstance(array, StoredPatterns) else array[..., 0]
 
 
-def _pattern_first(patterns: NDArray[Any], n: int) -> NDArray[Any]:
+def _pattern_first(patterns: Any, n: int) -> Any:
     if patterns.ndim == 3 and patterns.shape[0] != n and patterns.shape[2] == n:
-        return np.ascontiguousarray(np.moveaxis(patterns, 2, 0))
+        return np.ascontiguousarray(np.moveaxis(np.asarray(patterns), 2, 0))
     return patterns

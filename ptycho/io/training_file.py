@@ -26,7 +26,7 @@ def read_training_file(file: Hdf5Reader, patterns: bool = True) -> dict[str, Any
     ptychodus counts a patch's position from its middle, at (N - 1)/2: half a pixel less.
     """
     values: dict[str, Any] = {
-        "diff3d": file.array("patterns") if patterns else None,
+        "diff3d": file.patterns("patterns") if patterns else None,
         "probeGuess": file.array("probe"),
     }
     for name, axis in (("xcoords", "x"), ("ycoords", "y")):

@@ -135,12 +135,13 @@ def reassemble_cdi_image(
     flip_y: bool = False,
     transpose: bool = False,
     M: int = 20,
+    keep_patches: bool = True,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], dict[str, Any]]:
     """Predict with ``model`` at every position of ``test_data`` and stitch the patches.
 
     Arguments and return value are those of :func:`ptycho.core.workflow.reassemble_image`.
     """
-    return reassemble_image(test_data, config, model, flip_x, flip_y, transpose, M)
+    return reassemble_image(test_data, config, model, flip_x, flip_y, transpose, M, keep_patches)
 
 
 def load_inference_bundle(path: str | Path) -> tuple[Any, dict[str, Any]]:

@@ -77,6 +77,18 @@ def test_a_true_prediction_stitches_to_the_true_object(raw, gridsize):
     assert np.abs(image[covered] - expected[covered]).mean() < 5e-3
 
 
+@pytest.mark.parametrize("M", [20, 21, N])
+def test_patches_that_are_not_kept_change_no_pixel(raw, M):
+    model = KnowsTheObject(raw, 1)
+    kept = reassemble_image(raw, _config(), model, transpose=True, M=M)
+    lean = reassemble_image(raw, _config(), model, transpose=True, M=M, keep_patches=False)
+    np.testing.assert_array_equal(lean[0], kept[0])
+    np.testing.assert_array_equal(lean[1], kept[1])
+    assert lean[2]["obj_tensor_full"].shape == (n, M, M, 1)
+    with pytest.raises(ValueError, match="M"):
+        reassemble_image(raw, _config(), model, M=N + 1, keep_patches=False)
+
+
 def test_flips_and_transposition_are_of_positions_and_patches(raw):
     model = KnowsTheObject(raw, 1)
     plain = reassemble_image(raw, _config(), model)[2]
