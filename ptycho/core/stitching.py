@@ -128,7 +128,7 @@ def _scatter(
     fractions = shifts - corners
     starts = corners.astype(np.int64) + (side - M) // 2
     for part in _chunks(len(stack), M + 1):
-        shifted = _spread(crops[part].astype(np.complex128), fractions[part])
+        shifted = _spread(crops[part].astype(np.complex128, order="C"), fractions[part])
         x, y = (_spread_ones(fraction, M) for fraction in fractions[part].T)
         weights = y[:, :, None] * x[:, None, :]
         for (left, top), crop, weight in zip(starts[part].tolist(), shifted, weights, strict=True):
