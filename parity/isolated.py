@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import logging
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -48,7 +51,7 @@ class FilteredFinder:
 
     def __init__(self, finder: Any, absence: Absence) -> None:
         self._finder = finder
-        self._absence = absence
+        self.absence = absence
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._finder, name)
@@ -57,7 +60,7 @@ class FilteredFinder:
         self, fullname: str, path: Sequence[str] | None = None, target: Any = None
     ) -> ModuleSpec | None:
         """Return None for an absent module, else what the finder says."""
-        if self._absence.hides(fullname):
+        if self.absence.hides(fullname):
             return None
         spec: ModuleSpec | None = self._finder.find_spec(fullname, path, target)
         return spec
@@ -101,6 +104,76 @@ def work(name: str) -> dict[str, object]:
     return {"steps": steps, "predicted": finite, "archive": digest}
 
 
+def serve(name: str) -> dict[str, object]:
+    """Do with backend ``name`` what the client's first plugin does; return what came of it.
+
+    The calls are those of the client, in its order. ``fallback`` is what is said when the bundle
+    was written by the other backend, whose framework is missing.
+    """
+    import numpy as np
+
+    from parity.checks.samples import small_model
+    from ptycho import loader, model_manager, params, probe, tf_helper
+    from ptycho.config.config import InferenceConfig, TrainingConfig, update_legacy_dict
+    from ptycho.config.environment import BACKEND_VARIABLE
+    from ptycho.core.bundle import read_bundle, write_bundle
+    from ptycho.core.progress import hidden_progress
+    from ptycho.simulation.simulate import built_in_scan
+    from ptycho.workflows.components import load_inference_bundle, run_cdi_example, save_outputs
+
+    os.environ[BACKEND_VARIABLE] = name
+    raw = built_in_scan(N=32, n_positions=9)
+    config = TrainingConfig(small_model(), batch_size=4, nepochs=1, n_groups=9, output_dir=Path())
+    with tempfile.TemporaryDirectory() as place:
+        folder, other = Path(place) / "trained", Path(place) / "other"
+        update_legacy_dict(params.cfg, config)
+        with hidden_progress():
+            amplitude, phase, results = run_cdi_example(raw, raw, config)
+        model_manager.save(folder)
+        save_outputs(amplitude, phase, results, str(folder))
+        update_legacy_dict(params.cfg, InferenceConfig(small_model(), Path(), Path()))
+        model, _ = load_inference_bundle(folder)
+        probe.set_probe_guess(None, raw.probeGuess)
+        grouped = raw.generate_grouped_data(32, K=7, nsamples=1, gridsize=config.model.gridsize)
+        seen = loader.load(lambda: grouped, raw.probeGuess, which=None, create_split=False)
+        inputs = [seen.X * params.get("intensity_scale"), seen.local_offsets]
+        patches = model.predict(inputs)
+        picture = tf_helper.reassemble_position(patches, seen.global_offsets, M=20)
+        bundle = read_bundle(folder)
+        (foreign,) = set(FRAMEWORKS) - {name}
+        write_bundle(other, dataclasses.replace(bundle, backend=foreign), {})
+        asked = attempts_of_ours()
+        said = _Said()
+        logging.getLogger("ptycho.workflows.backend_selector").addHandler(said)
+        again = load_inference_bundle(other)[0].predict(inputs)
+    return {
+        "tag": bundle.backend,
+        "shape": list(patches.shape),
+        "finite": bool(np.isfinite(picture).all() and np.iscomplexobj(picture)),
+        "same": bool(np.array_equal(patches, again)),
+        "asked": asked,
+        "fallback": said.texts,
+    }
+
+
+class _Said(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one message."""
+        self.texts.append(record.getMessage())
+
+
+def attempts_of_ours() -> list[str]:
+    """Return which of our modules have asked for what is absent so far."""
+    finders = (finder for finder in sys.meta_path if isinstance(finder, FilteredFinder))
+    return sorted({attempt for finder in finders for attempt in finder.absence.attempts})
+
+
 def main() -> int:
     """Block every framework but the named backend's, work, and print the outcome."""
     from parity.backends import NotOffered
@@ -111,10 +184,11 @@ def main() -> int:
     sys.meta_path[:] = [FilteredFinder(finder, absence) for finder in sys.meta_path]
     try:
         outcome = work(name)
+        attempts = attempts_of_ours()
+        outcome["client"] = serve(name) if name in FRAMEWORKS else {}
     except NotOffered as reason:
-        outcome = {"not offered": str(reason)}
+        outcome, attempts = {"not offered": str(reason)}, attempts_of_ours()
     loaded = sorted(absence.names & set(sys.modules))
-    attempts = sorted(set(absence.attempts))
     sys.stdout.write("\n" + json.dumps({**outcome, "attempts": attempts, "loaded": loaded}) + "\n")
     return 0
 

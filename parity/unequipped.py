@@ -74,7 +74,7 @@ def _doors(name: str, folder: Path) -> dict[str, Callable[[], Any]]:
             backend_selector.load_inference_bundle_with_backend(folder, inference)
         ),
         "train_cdi_model": lambda: components.train_cdi_model(scan, None, config),
-        "load_inference_bundle": lambda: components.load_inference_bundle(folder),
+        "load_inference_bundle": lambda: backend_selector.bundle_reader(components)(folder),
     }
 
 

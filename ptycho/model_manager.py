@@ -27,14 +27,23 @@ __all__ = ["ObjectPredictor", "TrainedModel", "convert", "last_trained", "load",
 
 
 class _Holder:
-    """Keeps the model trained last in this process; the one place that does."""
+    """Keeps the model trained last in this process; the one place that does.
+
+    ``backend`` is the one that trained it, None where that is TensorFlow.
+    """
 
     model: TrainedModel | None = None
+    backend: Any = None
 
 
 def remember(trained: TrainedModel) -> None:
     """Make ``trained`` the model that :func:`save` saves."""
-    _Holder.model = trained
+    _Holder.model, _Holder.backend = trained, None
+
+
+def trained_by(backend: Any) -> None:
+    """Let :func:`save` save the model that another backend has trained last."""
+    _Holder.model, _Holder.backend = None, backend
 
 
 def last_trained() -> TrainedModel:
@@ -50,8 +59,13 @@ def save(path: str | Path, trained: TrainedModel | None = None) -> Path:
     """Save a trained model, by default the one trained last, and return the archive's path.
 
     ``path`` is a directory, made if missing, that gets ``wts.h5.zip``, or a path ending in
-    ``.zip``. Equal models give equal bytes. Raises ``RuntimeError`` if nothing was trained.
+    ``.zip``. Equal models give equal bytes. What another backend has trained at the doors of
+    ``ptycho.workflows.components`` is saved by that one. Raises ``RuntimeError`` if nothing was
+    trained.
     """
+    if trained is None and _Holder.backend is not None:
+        saved: Path = _Holder.backend.model_manager.save(path)
+        return saved
     trained = trained or last_trained()
     require_tensorflow()
     bundle = Bundle(

@@ -16,6 +16,7 @@ from ptycho import params
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.weights import Weights
+from ptycho.workflows.backend_selector import bundle_reader
 
 
 class Wing:
@@ -119,7 +120,7 @@ class Wing:
         """Load by ``load_inference_bundle`` and predict; ``params.cfg`` is left as it was."""
         before = dict(params.cfg)
         try:
-            predictor, _ = self.room("workflows.components").load_inference_bundle(directory)
+            predictor, _ = bundle_reader(self.room("workflows.components"))(directory)
         finally:
             params.cfg.clear()
             params.cfg.update(before)

@@ -43,6 +43,7 @@ MODULES = (
     "clauses_endings",
     "clauses_dispatch",
     "clauses_execution",
+    "clauses_served",
     "clauses_plugin",
     "clauses_physics",
     "clauses_network",

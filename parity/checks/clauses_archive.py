@@ -18,12 +18,12 @@ import numpy as np
 
 from parity.backends import Backend
 from parity.checks.clauses_inference import refusal
+from parity.checks.observing import load_with_backend
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.checks.scenes import (
     NORMALISATION,
     bundle_bytes,
-    doors,
     params_restored,
     room,
     written_bundle,
@@ -60,7 +60,7 @@ def write_members(path: Path, members: Mapping[str, bytes], **changes: Any) -> N
 def load_with(subject: str, path: str | Path) -> Any:
     """Load a bundle through a backend's door; ``params.cfg`` is left as it was."""
     with params_restored():
-        return doors(subject).load_inference_bundle(path)
+        return load_with_backend(subject, path)
 
 
 @check(

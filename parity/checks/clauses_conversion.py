@@ -19,7 +19,8 @@ from parity.checks.recorder import NotRun, Recorder
 from parity.checks.registry import check
 from parity.checks.scenes import bundle_bytes
 from parity.convert import convert
-from ptycho.core.bundle import BACKENDS, Bundle, read_bundle
+from ptycho.core.bundle import Bundle, read_bundle
+from ptycho.core.manifest import BACKENDS
 
 _NATIVE = {"tensorflow": "model.keras", "pytorch": "model.ckpt"}
 

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.backends import Backend
+from parity.checks.observing import load_with_backend
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.checks.samples import NPHOTONS, generator, sample
-from parity.checks.scenes import NORMALISATION, doors, params_restored, stitcher, written_bundle
+from parity.checks.scenes import NORMALISATION, params_restored, stitcher, written_bundle
 from parity.checks.training import TWENTY_STEPS
 from parity.compare import compare
 from ptycho import loader, params
@@ -55,7 +56,7 @@ def _predictor(run: Recorder, reader: str, writer: Backend) -> Any:
     def load() -> Any:
         with tempfile.TemporaryDirectory() as folder, params_restored():
             written_bundle(run, writer, Path(folder))
-            return doors(reader).load_inference_bundle(Path(folder))[0]
+            return load_with_backend(reader, Path(folder))[0]
 
     return run.once(("predictor", reader, writer.name), load)
 
@@ -74,7 +75,7 @@ def restores(run: Recorder) -> None:
             with tempfile.TemporaryDirectory() as folder, params_restored():
                 written_bundle(run, writer, Path(folder))
                 params.cfg.update(_WRONG, output_prefix="the caller's place")
-                loaded = doors(reader).load_inference_bundle(Path(folder))
+                loaded = load_with_backend(reader, Path(folder))
                 cfg = dict(params.cfg)
             pair = isinstance(loaded, tuple) and len(loaded) == 2
             run.require(reader, pair, f"returned {type(loaded).__name__}, not a pair", case)

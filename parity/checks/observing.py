@@ -6,6 +6,7 @@ import importlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from parity.checks.recorder import Recorder
 from parity.checks.samples import generator, probe_modes
 from ptycho import params
 from ptycho.raw_data import RawData
+from ptycho.workflows.backend_selector import bundle_reader
 
 
 def everyone(run: Recorder, holds: bool, what: str, case: str = "") -> None:
@@ -27,6 +29,11 @@ def everyone(run: Recorder, holds: bool, what: str, case: str = "") -> None:
 def doors(subject: str) -> Any:
     """Return the ``workflows.components`` of a backend; no framework is imported."""
     return importlib.import_module(f"{package_of(subject)}.workflows.components")
+
+
+def load_with_backend(subject: str, path: str | Path) -> tuple[Any, dict[str, Any]]:
+    """Load a bundle by a backend itself, whoever wrote it; ``params.cfg`` is the caller's care."""
+    return bundle_reader(doors(subject))(path)
 
 
 def outcome(job: Callable[..., object], *given: Any, **named: Any) -> Exception | None:

@@ -19,7 +19,11 @@ import numpy as np
 from ptycho.cli.console import run_command
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.raw_data import RawData
-from ptycho.workflows.backend_selector import get_backend, train_cdi_model_with_backend
+from ptycho.workflows.backend_selector import (
+    bundle_reader,
+    get_backend,
+    train_cdi_model_with_backend,
+)
 
 #: Written beside the bundle by ``train``.
 TRAINING_FILE = "training.json"
@@ -62,7 +66,7 @@ def reconstruct(backend: str, scan: Path, bundle: Path, output: Path, M: int) ->
     """Load ``bundle`` with ``backend`` and write the stitched object to the file ``output``."""
     components = get_backend(backend)
     start = time.perf_counter()
-    predictor, params = components.load_inference_bundle(bundle)
+    predictor, params = bundle_reader(components)(bundle)
     load_seconds = time.perf_counter() - start
     config = TrainingConfig(
         model=ModelConfig(N=params["N"], gridsize=params["gridsize"]), seed=params["npseed"]

@@ -60,13 +60,19 @@ def _literal_types(node: ast.expr) -> tuple[frozenset[str], tuple[Any, ...]]:
 
 
 def _default(node: ast.expr | None) -> str | None:
-    """Return the default's text; that of a factory is what its lambda gives."""
+    """Return the default's text; that of a factory is what its lambda gives.
+
+    Of ``from_environment(variable, otherwise)`` that is what holds where the variable is unset.
+    """
     if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("field"):
         for keyword in node.keywords:
             if keyword.arg == "default":
                 return ast.unparse(keyword.value)
             if keyword.arg == "default_factory" and isinstance(keyword.value, ast.Lambda):
-                return ast.unparse(keyword.value.body)
+                body = keyword.value.body
+                if isinstance(body, ast.Call) and ast.unparse(body.func) == "from_environment":
+                    body = body.args[1]
+                return ast.unparse(body)
         return None
     return None if node is None else ast.unparse(node)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ptycho.config.choices import LOGGERS, METRICS, MODES, OPTIMIZERS, SCHEDULERS
+from ptycho.config.environment import BACKEND_VARIABLE, from_environment
 from ptycho.config.execution import PyTorchExecutionConfig
 
 __all__ = [
@@ -110,7 +111,9 @@ class TrainingConfig:
     intensity_scale_trainable: bool = True
     output_dir: Path = field(default_factory=lambda: Path("training_outputs"))
     sequential_sampling: bool = False
-    backend: Literal["tensorflow", "pytorch"] = "tensorflow"
+    backend: Literal["tensorflow", "pytorch"] = field(
+        default_factory=lambda: from_environment(BACKEND_VARIABLE, "tensorflow")
+    )
     seed: int = 42
     validation_fraction: float = 0.05
     learning_rate: float = 1e-3
@@ -166,7 +169,9 @@ class InferenceConfig:
     neighbor_pool_size: int | None = None
     debug: bool = False
     output_dir: Path = field(default_factory=lambda: Path("inference_outputs"))
-    backend: Literal["tensorflow", "pytorch"] = "tensorflow"
+    backend: Literal["tensorflow", "pytorch"] = field(
+        default_factory=lambda: from_environment(BACKEND_VARIABLE, "tensorflow")
+    )
     seed: int = 42
     measurement_domain: Literal["auto", "amplitude", "counts"] = "auto"
 

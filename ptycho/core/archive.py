@@ -15,7 +15,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -233,9 +233,10 @@ def _check_ratio(info: zipfile.ZipInfo, where: object) -> None:
 # --------------------------------------------------------------------------- reading
 
 
-def read_archive(path: str | Path) -> dict[str, bytes]:
+def read_archive(path: str | Path, only: Container[str] | None = None) -> dict[str, bytes]:
     """Return the members of the zip file ``path``, name -> bytes, directories left out.
 
+    ``only`` names the members that are read; the limits hold for all of them.
     Raises ``FileNotFoundError``, or an :class:`ArchiveError` subclass naming file, member and
     reason: ``NotAnArchive``, ``UnsafeMember``, ``ArchiveTooLarge``, ``ChecksumMismatch``.
     """
@@ -253,7 +254,7 @@ def read_archive(path: str | Path) -> dict[str, bytes]:
                 return {
                     info.filename: _read_member(archive, info, path)
                     for info in infos
-                    if not info.is_dir()
+                    if not info.is_dir() and (only is None or info.filename in only)
                 }
     except ArchiveError:
         raise

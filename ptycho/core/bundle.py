@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,27 +29,30 @@ from ptycho.core import safe_pickle
 from ptycho.core.archive import (
     ARCHIVE_NAME,
     ArchiveError,
-    BadManifest,
     BadParams,
     BadWeights,
     ChecksumMismatch,
     MissingMember,
     UnknownBackend,
-    UnsupportedVersion,
     check_name,
     read_archive,
     read_unpacked,
     write_archive,
 )
+from ptycho.core.manifest import (
+    BACKENDS,
+    MANIFESTS,
+    MODELS,
+    load_plain,
+    manifest_members,
+    read_manifest,
+    to_json,
+)
 from ptycho.core.native_payload import PAYLOADS, inspect_payload
 from ptycho.core.training_state import TrainingState, dump_state, load_state
 from ptycho.core.weights import Weights, check_weights
-from ptycho.core.weights_file import FORMAT_VERSION, WeightsFile, dump_weights, load_weights
+from ptycho.core.weights_file import WeightsFile, dump_weights, load_weights
 
-MODELS = ("autoencoder", "diffraction_to_obj")
-BACKENDS = ("tensorflow", "pytorch")
-
-_MANIFESTS = ("manifest.dill", "manifest.json")
 _STATE = "autoencoder/training.h5"
 _REQUIRED = ("model.h5", "params.dill", "params.json")
 _NESTED_PATTERNS = (f"*/{ARCHIVE_NAME}", f"*/*/{ARCHIVE_NAME}")
@@ -113,7 +114,7 @@ def write_bundle(
             WeightsFile(weights, bundle.backend, bundle.intensity_scale, bundle.normalisation)
         )
         members[f"{model}/params.dill"] = safe_pickle.dumps(params, "params")
-        members[f"{model}/params.json"] = _to_json(params)
+        members[f"{model}/params.json"] = to_json(params)
         if bundle.backend == "tensorflow":
             members[f"{model}/custom_objects.dill"] = safe_pickle.dumps(
                 {"names": sorted(custom_objects)}, "custom_objects"
@@ -124,7 +125,7 @@ def write_bundle(
         if name in members or name.partition("/")[0] not in MODELS:
             raise ValueError(f"native file {name!r}: expected a new name below one of {MODELS}")
         members[name] = bytes(data)
-    return write_archive(path, {**members, **_manifest(bundle.backend, members)})
+    return write_archive(path, {**members, **manifest_members(bundle.backend, members)})
 
 
 def _check_bundle(bundle: Bundle) -> None:
@@ -162,31 +163,6 @@ def _plain(value: Any, where: str, depth: int = safe_pickle.MAX_DEPTH) -> Any:
     return value
 
 
-def _to_json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
-
-
-def _manifest(backend: str, members: Mapping[str, bytes]) -> dict[str, bytes]:
-    manifest = {
-        "backend": backend,
-        "checksums": {name: hashlib.sha256(members[name]).hexdigest() for name in sorted(members)},
-        "created_by": f"ptychopinn {_version()}",
-        "models": list(MODELS),
-        "version": FORMAT_VERSION,
-    }
-    return {
-        "manifest.dill": safe_pickle.dumps(manifest, "manifest"),
-        "manifest.json": _to_json(manifest),
-    }
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("ptychopinn")
-    except importlib.metadata.PackageNotFoundError:  # run from a source tree
-        return "unknown"
-
-
 # --------------------------------------------------------------------------- reading
 
 
@@ -203,8 +179,8 @@ def read_bundle(path: str | Path, reader: str | None = None) -> Bundle:
     """
     place = find_bundle(path)
     unpacked = place.is_dir()
-    members = read_unpacked(place, _MANIFESTS) if unpacked else read_archive(place)
-    manifest = _read_manifest(members, place)
+    members = read_unpacked(place, MANIFESTS) if unpacked else read_archive(place)
+    manifest = read_manifest(members, place)
     try:
         if unpacked:
             members.update(read_unpacked(place, manifest["checksums"]))
@@ -241,6 +217,18 @@ def _read_members(members: Mapping[str, bytes], manifest: dict[str, Any], place:
     )
 
 
+def written_by(path: str | Path) -> str:
+    """Return the name of the backend that wrote a bundle; only its manifest is read.
+
+    ``path`` and errors are those of :func:`read_bundle`.
+    """
+    place = find_bundle(path)
+    whole = not place.is_dir()
+    members = read_archive(place, MANIFESTS) if whole else read_unpacked(place, MANIFESTS)
+    backend: str = read_manifest(members, place)["backend"]
+    return backend
+
+
 def find_bundle(path: str | Path) -> Path:
     """Return the archive file, or the directory of an unpacked one, that ``path`` stands for."""
     path = Path(path)
@@ -250,7 +238,7 @@ def find_bundle(path: str | Path) -> Path:
         return path
     if (path / ARCHIVE_NAME).is_file():
         return path / ARCHIVE_NAME
-    if (path / _MANIFESTS[0]).exists():
+    if (path / MANIFESTS[0]).exists():
         return path
     nested = sorted(file for pattern in _NESTED_PATTERNS for file in path.glob(pattern))
     nested = [file for file in nested if file.is_file()]
@@ -260,57 +248,9 @@ def find_bundle(path: str | Path) -> Path:
     if not nested:
         raise FileNotFoundError(
             f"no saved model in {path}: looked for {ARCHIVE_NAME} there and up to two directories "
-            f"down, and for {_MANIFESTS[0]} of an unpacked one"
+            f"down, and for {MANIFESTS[0]} of an unpacked one"
         )
     return nested[0]
-
-
-def _read_manifest(members: Mapping[str, bytes], place: Path) -> dict[str, Any]:
-    manifest = _load(members, "manifest.dill", place)
-    version = manifest.get("version")
-    if version != FORMAT_VERSION:
-        raise UnsupportedVersion(
-            f"{place}: format version {version!r}; this release reads {FORMAT_VERSION!r}, save the "
-            "model with it or use the release that wrote the archive"
-        )
-    backend = manifest.get("backend")
-    if backend not in BACKENDS:
-        raise UnknownBackend(f"{place}: backend {backend!r} is not known; known: {BACKENDS}")
-    if _load(members, "manifest.json", place) != _load_json(_to_json(manifest)):
-        raise BadManifest(f"{place}: manifest.dill and manifest.json disagree; save it again")
-    models, checksums = manifest.get("models"), manifest.get("checksums")
-    if not isinstance(models, list) or not set(MODELS) <= {m for m in models if type(m) is str}:
-        raise BadManifest(f"{place}: manifest lists the models {models!r}; expected {MODELS}")
-    if not isinstance(checksums, dict):
-        raise BadManifest(f"{place}: manifest has no checksums; save the model again")
-    return manifest
-
-
-def _load(members: Mapping[str, bytes], name: str, place: Path) -> dict[str, Any]:
-    if name not in members:
-        raise MissingMember(
-            f"{place}: {name!r} is missing: not a saved model, or an incomplete copy of one"
-        )
-    where = f"{place}: {name}"
-    bad = BadManifest if name in _MANIFESTS else BadParams
-    if name.endswith(".dill"):
-        value = safe_pickle.loads(members[name], where)
-    elif len(members[name]) > 2 * safe_pickle.MAX_BYTES:
-        raise bad(
-            f"{where} has {len(members[name])} bytes; the limit is {2 * safe_pickle.MAX_BYTES}"
-        )
-    else:
-        try:
-            value = _load_json(members[name])
-        except (ValueError, RecursionError) as error:
-            raise bad(f"{where} is not readable as JSON ({error}); save it again") from error
-    if not isinstance(value, dict):
-        raise bad(f"{where} holds a {type(value).__name__}; expected a dictionary")
-    return value
-
-
-def _load_json(data: bytes) -> Any:
-    return json.loads(data.decode("utf-8"))
 
 
 def _check_members(members: Mapping[str, bytes], checksums: Mapping[str, Any], place: Path) -> None:
@@ -327,7 +267,7 @@ def _check_members(members: Mapping[str, bytes], checksums: Mapping[str, Any], p
                 f"{place}: {name!r} is not what was saved (SHA-256 differs); copy or save the "
                 "model again"
             )
-    extra = sorted(set(members) - set(checksums) - set(_MANIFESTS))
+    extra = sorted(set(members) - set(checksums) - set(MANIFESTS))
     if extra:
         raise ChecksumMismatch(
             f"{place}: members that the manifest does not list: {', '.join(extra[:5])}; remove "
@@ -339,14 +279,14 @@ def _read_params(members: Mapping[str, bytes], place: Path) -> dict[str, Any]:
     first: dict[str, Any] = {}
     for model in MODELS:
         for name in (f"{model}/params.dill", f"{model}/params.json"):
-            params = _load(members, name, place)
+            params = load_plain(members, name, place)
             first = first or params
-            if _to_json(params) != _to_json(first):
+            if to_json(params) != to_json(first):
                 raise BadParams(
                     f"{place}: {name} disagrees with {MODELS[0]}/params.dill; save it again"
                 )
         if f"{model}/custom_objects.dill" in members:
-            _load(members, f"{model}/custom_objects.dill", place)
+            load_plain(members, f"{model}/custom_objects.dill", place)
     return first
 
 

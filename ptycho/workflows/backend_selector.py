@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -26,12 +28,17 @@ from ptycho.config.config import (
     validate_sampling,
     validate_training_config,
 )
+from ptycho.config.environment import BACKEND_VARIABLE
+from ptycho.core.bundle import written_by
+from ptycho.core.manifest import BACKENDS
 
 __all__ = [
     "available_backends",
+    "bundle_reader",
     "get_backend",
     "load_inference_bundle_with_backend",
     "run_cdi_example_with_backend",
+    "serving_backend",
     "train_cdi_model_with_backend",
 ]
 
@@ -68,7 +75,9 @@ def get_backend(name: str) -> ModuleType:
     points = _entry_points()
     if name not in points:
         known = ", ".join(sorted(points)) or "none (is ptychopinn installed? pip install -e .)"
-        raise ValueError(f"unknown backend {name!r}; available: {known}")
+        named = os.environ.get(BACKEND_VARIABLE) == name
+        origin = f" (named by the environment variable {BACKEND_VARIABLE})" if named else ""
+        raise ValueError(f"unknown backend {name!r}{origin}; available: {known}")
     try:
         module: ModuleType = points[name].load()
     except ImportError as error:
@@ -86,6 +95,41 @@ def _ready_backend(name: str) -> ModuleType:
     except ImportError as error:
         raise RuntimeError(f"backend {name!r} lacks its framework: {error}") from error
     return module
+
+
+def bundle_reader(backend: ModuleType) -> Callable[[str | Path], tuple[Any, dict[str, Any]]]:
+    """Return the function by which ``backend`` itself loads a bundle, whoever wrote it.
+
+    That is its ``load_inference_bundle``, but for TensorFlow, where the client's door of that
+    name lets the backend answer that wrote the bundle.
+    """
+    own = getattr(backend, "load_inference_bundle_tensorflow", None)
+    reader: Callable[[str | Path], tuple[Any, dict[str, Any]]]
+    reader = own or backend.load_inference_bundle
+    return reader
+
+
+def serving_backend(path: str | Path) -> ModuleType:
+    """Return the backend that answers for a bundle: the one that wrote it.
+
+    Where its framework cannot be imported, another backend that reads bundles answers, and a
+    warning says so. Raises ``RuntimeError`` saying what to install where none is usable, and the
+    errors of :func:`ptycho.core.bundle.read_bundle` for a bundle without a sound manifest.
+    """
+    writer = written_by(path)
+    try:
+        return _ready_backend(writer)
+    except RuntimeError as missing:
+        for other in (name for name in BACKENDS if name != writer):
+            try:
+                backend = _ready_backend(other)
+            except RuntimeError:
+                continue
+            logger.warning(
+                "%s was written by %s, but %s reads it: %s", path, writer, other, missing
+            )
+            return backend
+        raise
 
 
 def _prepare_training(config: TrainingConfig) -> ModuleType:
@@ -191,5 +235,5 @@ def load_inference_bundle_with_backend(
         )
     validate_sampling(config)
     _ready_backend(config.backend)
-    model, restored = backend.load_inference_bundle(bundle_dir)
+    model, restored = bundle_reader(backend)(bundle_dir)
     return model, restored

@@ -1,4 +1,8 @@
-"""The TensorFlow backend's workflow doors; importing this module loads no framework."""
+"""The TensorFlow backend's workflow doors; importing this module loads no framework.
+
+They are also the doors of the client's first plugin, which another backend can serve: one that
+``config.backend`` names trains, and the one that wrote a bundle answers for it.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,7 @@ from ptycho.core.workflow import (
 )
 from ptycho.raw_data import RawData
 from ptycho.tensorflow_import import require_tensorflow
+from ptycho.workflows import backend_selector
 
 __all__ = [
     "BACKEND",
@@ -41,6 +46,7 @@ __all__ = [
     "create_ptycho_data_container",
     "load_data",
     "load_inference_bundle",
+    "load_inference_bundle_tensorflow",
     "loader",
     "model_manager",
     "params",
@@ -85,11 +91,18 @@ def train_cdi_model(
     """Train a model and return the ``results`` of ``docs/architecture.md``, section 4.
 
     The model becomes the one that ``model_manager.save`` saves, and its scales and probe go to
-    ``params.cfg``. ``execution_config`` is the PyTorch backend's and not used.
+    ``params.cfg``. Where ``config.backend`` names another backend, that one trains, and
+    ``model_manager.save`` saves its model; ``execution_config`` is for the PyTorch backend.
 
     Raises ``ValueError`` for a bad configuration or data that does not fit it, ``RuntimeError``
     without TensorFlow or if the loss becomes NaN or infinite.
     """
+    if config.backend != BACKEND:
+        results = backend_selector.train_cdi_model_with_backend(
+            train_data, test_data, config, execution_config
+        )
+        model_manager.trained_by(backend_selector.get_backend(config.backend))
+        return results
     validate_training_config(config)
     check_outputs(config)
     train, test = prepare(train_data, test_data, config)
@@ -152,8 +165,20 @@ def load_inference_bundle(path: str | Path) -> tuple[Any, dict[str, Any]]:
     (B, N, N, 1). ``params.cfg`` takes the model's configuration, scales and probe from the
     bundle, but no paths.
 
+    The backend that wrote the bundle answers; where its framework is missing the other one does,
+    with a warning. :func:`load_inference_bundle_tensorflow` is TensorFlow's answer.
+
     Raises ``FileNotFoundError`` where there is no bundle, ``ValueError`` (``ArchiveError``) for
-    a file that is none, ``RuntimeError`` without TensorFlow.
+    a file that is none, ``RuntimeError`` where no framework is usable.
+    """
+    model, restored = backend_selector.bundle_reader(backend_selector.serving_backend(path))(path)
+    return model, restored
+
+
+def load_inference_bundle_tensorflow(path: str | Path) -> tuple[Any, dict[str, Any]]:
+    """Load a saved model of either backend with TensorFlow, as :func:`load_inference_bundle`.
+
+    Raises ``RuntimeError`` without TensorFlow.
     """
     model, bundle = model_manager.load(path)
     return model, adopt_bundle(bundle)

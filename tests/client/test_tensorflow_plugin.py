@@ -5,7 +5,8 @@ Each training and reconstruction happens in a spawned child process, as it does 
 
 from __future__ import annotations
 
-import pickle
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 pytest.importorskip("ptychodus", reason="ptychodus is absent: pip install 'ptychopinn[client]'")
 
+from outcomes import message_of
 from ptychodus.api.settings import SettingsRegistry
 from ptychodus.model.ptychopinn import PtychoPINNReconstructorLibrary
 from scene import Scene, make_scene, scores
@@ -112,8 +114,26 @@ def test_a_model_saved_under_another_name_gives_the_same_in_a_new_process(traine
     np.testing.assert_array_equal(again.get_array(), first.get_array())
 
 
-def test_the_parent_imports_no_framework(trained):
-    assert not {"tensorflow", "torch", "keras", "lightning"} & set(sys.modules)
+def test_the_parent_imports_no_framework(trained, tmp_path):
+    _, output, _ = trained
+    code = (
+        "import sys; from pathlib import Path; from test_tensorflow_plugin import Client;"
+        "from scene import make_scene; given = make_scene(N=32, n_positions=9).given;"
+        "plugin = Client().reconstructor(); plugin.export_training_data(Path('x.npz'), given);"
+        f"plugin.load_model_from_file(Path({str(output / 'wts.h5.zip')!r}));"
+        "plugin._build_train_payload(Path(), Path());"
+        "plugin._build_reconstruct_payload(given, plugin._loaded_model_path);"
+        "print({'tensorflow', 'torch', 'keras', 'lightning'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+    )
+    assert done.stdout.strip() == "set()"
 
 
 def test_the_bundle_wins_over_settings_that_disagree(trained, scene):
@@ -147,18 +167,6 @@ def test_supervised_trains_and_reconstructs(small, tmp_path):
     client = Client()
     client.train(small, tmp_path, "Supervised")
     assert np.isfinite(client.reconstruct(small, "Supervised").get_array()).all()
-
-
-def message_of(action) -> str:
-    with pytest.raises(Exception) as caught:
-        action()
-    # The client hands a child's exception on where it survived the way between the processes.
-    ours = getattr(caught.value, "child_exception", caught.value)
-    assert ours is not None
-    pickle.loads(pickle.dumps(ours))
-    text = str(ours)
-    assert text.strip()
-    return text
 
 
 def test_errors_reach_the_user_as_text(trained, scene, small, tmp_path):

@@ -6,7 +6,6 @@ Each training and reconstruction happens in a spawned child process, as it does 
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +16,7 @@ import pytest
 
 pytest.importorskip("ptychodus", reason="ptychodus is absent: pip install 'ptychopinn[client]'")
 
+from outcomes import message_of
 from ptychodus.api.settings import SettingsRegistry
 from ptychodus.model.ptychopinn_torch import PtychoPINNTorchReconstructorLibrary
 from scene import Scene, make_scene, scores
@@ -139,17 +139,6 @@ def test_supervised_trains_and_reconstructs(small, tmp_path):
     client = Client(N=32)
     client.train(small, tmp_path, "Supervised")
     assert np.isfinite(client.reconstruct(small, "Supervised").get_array()).all()
-
-
-def message_of(action) -> str:
-    with pytest.raises(Exception) as caught:
-        action()
-    original = getattr(caught.value, "child_exception", caught.value)
-    assert original is not None, "the child's exception did not survive pickling"
-    pickle.loads(pickle.dumps(original))
-    text = str(original)
-    assert text.strip()
-    return text
 
 
 def test_errors_of_a_reconstruction_reach_the_user_as_text(trained, small, tmp_path):

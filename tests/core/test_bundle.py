@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from ptycho.config.config import ModelConfig
-from ptycho.core import bundle as bundle_module
+from ptycho.core import manifest as manifest_module
 from ptycho.core.archive import ArchiveError, ArchiveTooLarge, UnsafeMember, read_archive
 from ptycho.core.bundle import find_bundle, read_bundle, write_bundle
 
@@ -203,9 +203,9 @@ def test_other_weights_give_other_bytes(tmp_path, make_bundle, native):
 
 def test_a_release_without_metadata_can_save(tmp_path, monkeypatch, make_bundle, native):
     def absent(_name):
-        raise bundle_module.importlib.metadata.PackageNotFoundError
+        raise manifest_module.importlib.metadata.PackageNotFoundError
 
-    monkeypatch.setattr(bundle_module.importlib.metadata, "version", absent)
+    monkeypatch.setattr(manifest_module.importlib.metadata, "version", absent)
     path = write_bundle(tmp_path, make_bundle(), native)
     assert pickle.loads(read_archive(path)["manifest.dill"])["created_by"] == "ptychopinn unknown"
 

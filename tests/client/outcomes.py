@@ -1,0 +1,40 @@
+"""How a client's job ended, and a machine without a framework, for the client's children."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+_BLOCK = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def message_of(action) -> str:
+    """Return the text that reaches the user of a failed job; the error survives pickling."""
+    with pytest.raises(Exception) as caught:
+        action()
+    # The client hands a child's exception on where it survived the way between the processes.
+    original = getattr(caught.value, "child_exception", caught.value)
+    assert original is not None, "the child's exception did not survive pickling"
+    again = pickle.loads(pickle.dumps(original))
+    assert (type(again), str(again)) == (type(original), str(original))
+    text = str(original)
+    assert text.strip()
+    return text
+
+
+def without(names: tuple[str, ...], folder: Path, monkeypatch) -> None:
+    """Let every process started from here on be one in which ``names`` are not installed."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_BLOCK.format(names=names))
+    path = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(folder), path))))
