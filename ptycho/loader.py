@@ -12,6 +12,7 @@ from ptycho import params
 from ptycho.core.container import ObjectLabels, PtychoDataContainer
 from ptycho.core.framed import FramedOffsets, object_middle
 from ptycho.core.grouped import GroupedData
+from ptycho.core.patterns import BAD_PIXELS
 from ptycho.core.scaling import normalisation_factor
 from ptycho.raw_data import RawData
 
@@ -31,7 +32,8 @@ def load(
     With ``create_split``, ``cb()`` gives (grouped data, fraction), and the container has the
     first ``int(B * fraction)`` groups for ``which='train'``, the others for ``'test'``.
     Where a bundle has been loaded, its normalisation factor (``params.cfg['normalisation']``)
-    is used, else that of the whole scan, and groups of another gridsize than the model's are
+    is used, else that of the whole scan; pixels that were bad in its training are bad in a scan
+    without ``bad_pixels``; and groups of another gridsize than the model's are
     drawn again, with a warning. Where the scan has ``objectGuess``, the container's
     ``global_offsets`` carry its middle, so that ``reassemble_position`` lays its canvas there:
     positions are taken as ptychodus counts them, see :func:`ptycho.core.framed.object_middle`.
@@ -50,6 +52,7 @@ def load(
     stored = params.cfg.get("normalisation")
     if stored is not None:
         grouped = _for_the_model(grouped)
+        patterns = patterns.masked_as(params.cfg.get(BAD_PIXELS))
     container = PtychoDataContainer(
         patterns,
         grouped.groups,

@@ -152,8 +152,8 @@ def load(path: str | Path) -> tuple[ObjectPredictor, Bundle]:
 class ObjectPredictor:
     """A trained model that predicts object patches.
 
-    ``config``, ``weights`` (canonical), ``intensity_scale`` and ``normalisation`` are those of
-    its training.
+    ``config``, ``weights`` (canonical), ``intensity_scale``, ``normalisation`` and ``bad_pixels``
+    are those of its training.
     """
 
     def __init__(
@@ -162,16 +162,19 @@ class ObjectPredictor:
         weights: Weights,
         intensity_scale: float,
         normalisation: float,
+        bad_pixels: NDArray[np.bool_] | None = None,
     ) -> None:
         self.config = config
         self.weights = weights
         self.intensity_scale = intensity_scale
         self.normalisation = normalisation
+        self.bad_pixels = bad_pixels
 
     @classmethod
     def of(cls, model: TrainedModel | Bundle) -> ObjectPredictor:
         """Return the predictor of a model just trained or read."""
-        return cls(model.config, model.weights, model.intensity_scale, model.normalisation)
+        scales = (model.intensity_scale, model.normalisation)
+        return cls(model.config, model.weights, *scales, model.bad_pixels)
 
     @cached_property
     def _model(self) -> Any:

@@ -142,8 +142,9 @@ def load(path: str | Path) -> tuple[ObjectPredictor, Bundle]:
 class ObjectPredictor:
     """A trained model that predicts object patches, on a GPU where there is one.
 
-    ``config``, ``weights`` (canonical), ``intensity_scale`` and ``normalisation`` are those of
-    its training. ``accelerator`` is "auto", "cpu" or another one that torch knows by name.
+    ``config``, ``weights`` (canonical), ``intensity_scale``, ``normalisation`` and ``bad_pixels``
+    are those of its training. ``accelerator`` is "auto", "cpu" or another one that torch knows by
+    name.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class ObjectPredictor:
         weights: Weights,
         intensity_scale: float,
         normalisation: float,
+        bad_pixels: NDArray[np.bool_] | None = None,
         accelerator: str = "auto",
         batch_size: int = 32,
     ) -> None:
@@ -159,6 +161,7 @@ class ObjectPredictor:
         self.weights = weights
         self.intensity_scale = intensity_scale
         self.normalisation = normalisation
+        self.bad_pixels = bad_pixels
         self.accelerator = accelerator
         self.batch_size = batch_size
 
@@ -166,7 +169,7 @@ class ObjectPredictor:
     def of(cls, model: TrainedModel | Bundle, **settings: Any) -> ObjectPredictor:
         """Return the predictor of a model just trained or read."""
         scales = (model.intensity_scale, model.normalisation)
-        return cls(model.config, model.weights, *scales, **settings)
+        return cls(model.config, model.weights, *scales, model.bad_pixels, **settings)
 
     @cached_property
     def _model(self) -> Any:

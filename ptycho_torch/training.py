@@ -259,7 +259,7 @@ def train(
                 weights=get_canonical_weights(module.model),
                 intensity_scale=plan.intensity_scale,
                 normalisation=container.normalisation,
-                params=training_params(config),
+                params=training_params(config, container.bad_pixels),
                 history=recorder.history.as_dict(),
                 step_losses=recorder.step_losses,
                 seconds=time.perf_counter() - started,

@@ -95,36 +95,40 @@ class ChainRecorder:
 
     @contextmanager
     def recording(self) -> Iterator[ChainRecorder]:
-        """Record what happens inside; another profiler that was active is put back."""
+        """Record what happens inside; a trace function that was active is put back."""
         self._main = threading.get_ident()
-        with self._monitoring() if sys.version_info >= (3, 12) else self._profiling():
+        with self._monitoring() if sys.version_info >= (3, 12) else self._tracing():
             yield self
 
     @contextmanager
-    def _profiling(self) -> Iterator[None]:
+    def _tracing(self) -> Iterator[None]:
         names = self._names
 
-        # Called for every call in the process, so nothing here is done twice.
-        def profile(frame: FrameType, event: str, value: Any) -> None:
-            if event == "call":
-                name = names.get(id(frame.f_code))
-                if name is None:
-                    name = self._name(frame)
-                if name:
-                    self._enter(name, frame)
-            elif event == "return":
-                name = names.get(id(frame.f_code))
-                if name:
-                    self._leave(name, frame, value)
+        # A trace function hears of Python functions only, and of what is not ours but once: a
+        # profile function would be called for every builtin and every return in the process.
+        def trace(frame: FrameType, event: str, value: Any) -> Any:
+            name = names.get(id(frame.f_code))
+            if name is None:
+                name = self._name(frame)
+            if not name:
+                return None
+            frame.f_trace_lines = False
+            self._enter(name, frame)
+            return inside
 
-        before = sys.getprofile()
-        threading.setprofile(profile)
-        sys.setprofile(profile)
+        def inside(frame: FrameType, event: str, value: Any) -> Any:
+            if event == "return":
+                self._leave(names[id(frame.f_code)], frame, value)
+            return inside
+
+        before = sys.gettrace()
+        threading.settrace(trace)
+        sys.settrace(trace)
         try:
             yield
         finally:
-            sys.setprofile(before)
-            threading.setprofile(None)
+            sys.settrace(before)
+            threading.settrace(None)
 
     @contextmanager
     def _monitoring(self) -> Iterator[None]:
@@ -224,16 +228,15 @@ class ChainRecorder:
 def first_entries(job: Callable[[], Any], symbols: Iterable[str]) -> list[str]:
     """Run ``job`` and return the symbols that it entered, in the order of their first entry.
 
-    A class stands for any of its methods, ``__init__`` included. Another profiler that was
+    A class stands for any of its methods, ``__init__`` included. A trace function that was
     active is put back. An exception of the job passes through.
     """
     wanted = {symbol: tuple(symbol.split(":")) for symbol in symbols}
     order: list[str] = []
     waiting = dict(wanted)
 
-    def profile(frame: FrameType, event: str, argument: Any) -> None:
-        if event != "call" or not waiting:
-            return
+    def trace(frame: FrameType, event: str, argument: Any) -> None:
+        frame.f_trace_lines = False
         module = frame.f_globals.get("__name__")
         for symbol, (wanted_module, name) in list(waiting.items()):
             if module != wanted_module:
@@ -243,12 +246,12 @@ def first_entries(job: Callable[[], Any], symbols: Iterable[str]) -> list[str]:
                 order.append(symbol)
                 waiting.pop(symbol, None)
 
-    before = sys.getprofile()
-    threading.setprofile(profile)
-    sys.setprofile(profile)
+    before = sys.gettrace()
+    threading.settrace(trace)
+    sys.settrace(trace)
     try:
         job()
     finally:
-        sys.setprofile(before)
-        threading.setprofile(None)
+        sys.settrace(before)
+        threading.settrace(None)
     return order

@@ -13,7 +13,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -38,6 +38,16 @@ def _run_eagerly() -> None:
     importlib.import_module("tensorflow").config.run_functions_eagerly(True)
 
 
+def framework_ready(backend: str) -> Callable[[], None]:
+    """Return what is done once the backend's framework is there."""
+    return _run_eagerly if backend == "tensorflow" else lambda: None
+
+
+def wanted_symbols() -> frozenset[str]:
+    """Return the symbols that a chain keeps."""
+    return frozenset(symbol for symbol, f in source_functions().items() if kept(f))
+
+
 class _Observer:
     """Collects taps, hears what is configured, and makes TensorFlow eager as it appears."""
 
@@ -53,7 +63,8 @@ class _Observer:
         self._taps(symbol, frame, returns, value)
 
 
-def _trace(workshop: Workshop, name: str, wanted: frozenset[str]) -> dict[str, Any]:
+def record(workshop: Workshop, name: str, wanted: frozenset[str]) -> dict[str, Any]:
+    """Run one scenario and return its canonical chain, marks, taps and seconds."""
     job = workshop.job(name)
     taps = TapCollector(name, workshop.backend, load_specification().of_table("taps"))
     observer = _Observer(taps)
@@ -81,13 +92,12 @@ def traced(backend: str, scenarios: Sequence[str], folder: Path) -> dict[str, di
     """Return what each scenario did, in the order in which a fresh process can do them."""
     from ptycho.core.progress import hidden_progress
 
-    wanted = frozenset(symbol for symbol, f in source_functions().items() if kept(f))
-    ready = _run_eagerly if backend == "tensorflow" else lambda: None
-    workshop = Workshop(backend, folder, ready)
+    wanted = wanted_symbols()
+    workshop = Workshop(backend, folder, framework_ready(backend))
     logging.disable(logging.WARNING)
     try:
         with hidden_progress():
-            return {n: _trace(workshop, n, wanted) for n in DESCRIPTIONS if n in scenarios}
+            return {n: record(workshop, n, wanted) for n in DESCRIPTIONS if n in scenarios}
     finally:
         logging.disable(logging.NOTSET)
 

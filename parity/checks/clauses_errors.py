@@ -1,4 +1,4 @@
-"""K-9: what errors say, and that both backends' doors say the same."""
+"""K-9 and D-10: what errors say, and that both backends' doors say the same."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from parity.checks.observing import doors, outcome, params_kept, says, tiny_scan
+from parity.checks.observing import (
+    doors,
+    everyone,
+    messages,
+    outcome,
+    params_kept,
+    says,
+    tiny_scan,
+)
 from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import check
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.raw_data import RawData
+from ptycho.simulation.simulate import built_in_scan
 
 Job = Callable[[Any, Path], object]
 
@@ -104,3 +113,33 @@ def errors(run: Recorder) -> None:
 def _plain(error: Exception | None) -> str:
     """Return the message without the temporary folder's name."""
     return " ".join(Path(word).name for word in str(error).split())
+
+
+@check(
+    "D-10",
+    "Patterns whose zero frequency lies in the corners are taken with a warning",
+    ("backend",),
+    framework=False,
+)
+def zero_frequency(run: Recorder) -> None:
+    """Simulated patterns as they are, shifted, as amplitude, with a beam stop; no structure."""
+    raw = built_in_scan(N=32, n_positions=9)
+    centred = np.asarray(raw.diff3d)
+    stop = centred.copy()
+    stop[:, 13:19, 13:19] = 0
+    corner = np.fft.ifftshift(centred, axes=(1, 2))
+    cases: dict[str, tuple[Any, bool]] = {
+        "centred": (centred, False),
+        "beam stop": (stop, False),
+        "uniform": (np.ones_like(centred), False),
+        "corner": (corner, True),
+        "corner, counts": ((np.asarray(corner) ** 2).round().astype(np.int64), True),
+    }
+    for case, (patterns, expected) in cases.items():
+        with messages("ptycho.core.scan_checks") as said:
+            RawData.from_coords_without_pc(
+                raw.xcoords, raw.ycoords, patterns, raw.probeGuess, raw.scan_index
+            )
+        text = " ".join(said)
+        told = "N/2" in text and "fftshift" in text
+        everyone(run, told == expected, f"warned: {text!r}", case)

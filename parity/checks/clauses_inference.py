@@ -75,7 +75,7 @@ def restores(run: Recorder) -> None:
             with tempfile.TemporaryDirectory() as folder, params_restored():
                 written_bundle(run, writer, Path(folder))
                 params.cfg.update(_WRONG, output_prefix="the caller's place")
-                loaded = load_with_backend(reader, Path(folder))
+                loaded: Any = load_with_backend(reader, Path(folder))
                 cfg = dict(params.cfg)
             pair = isinstance(loaded, tuple) and len(loaded) == 2
             run.require(reader, pair, f"returned {type(loaded).__name__}, not a pair", case)

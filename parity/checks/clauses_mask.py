@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.backends import oracle
-from parity.checks.observing import doors, everyone, outcome, params_kept, says, tiny_scan
+from parity.checks.observing import (
+    doors,
+    everyone,
+    load_with_backend,
+    outcome,
+    params_kept,
+    says,
+    tiny_scan,
+)
 from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import check
 from parity.checks.samples import generator, sample, small_model, training
 from parity.compare import compare_named
 from ptycho.config.config import TrainingConfig
+from ptycho.core.bundle import read_bundle, write_bundle
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.scaling import intensity_scale, normalisation_factor
 from ptycho.core.training_plan import plan_training
@@ -79,6 +89,7 @@ class _Listener:
 
     def __init__(self, heard: list[NDArray[Any]]) -> None:
         self.config = small_model()
+        self.bad_pixels: NDArray[np.bool_] | None = None
         self._heard = heard
 
     def predict(self, inputs: Any, batch_size: int = 32) -> NDArray[np.complex64]:
@@ -227,3 +238,44 @@ def invisible(run: Recorder) -> None:
         for case in runs:
             found = compare_named(pictures[case], pictures["clean"])
             run.judge_equal(subject, found, f"prediction, {case}")
+
+
+@check("M-7", "Pixels that were bad in training are bad for a scan without a mask", ("backend",))
+def remembered(run: Recorder) -> None:
+    """Kept in the bundle; taken by the client's door and in stitching; a mask of its own wins."""
+    bad, scans = _mask(run.seed), _scans(run.seed)
+    config = training(small_model(), n_groups=20, batch_size=8, validation_fraction=0.0)
+    hot = np.asarray(scans["hot"].diff3d)
+    own = np.zeros_like(bad)
+    own[2, 3] = True
+    bare = tiny_scan(run.seed, patterns=hot)
+    cases = {
+        "no mask": (bare, bad),
+        "own mask": (tiny_scan(run.seed, patterns=hot, bad_pixels=own), own),
+    }
+    for subject, backend in run.backends.items():
+        door = doors(subject)
+        trained = backend.train_steps(
+            config, door.create_ptycho_data_container(scans["clean"], config), 1
+        )
+        with tempfile.TemporaryDirectory() as name, params_kept():
+            folder = Path(name)
+            backend.write_bundle(trained, folder)
+            bundle = read_bundle(folder)
+            kept = bundle.bad_pixels is not None and np.array_equal(bundle.bad_pixels, bad)
+            run.require(subject, bool(kept), "the bundle has not the training's bad pixels")
+            model, _ = load_with_backend(subject, folder)
+            for case, (scan, dark) in cases.items():
+                seen = load(lambda: scan.generate_grouped_data(32, gridsize=1), None).X  # noqa: B023
+                heard: list[NDArray[Any]] = []
+                listener = _Listener(heard)
+                listener.bad_pixels = model.bad_pixels
+                door.reassemble_cdi_image(scan, config, listener, M=10)
+                for place, x in (("client", seen), ("stitching", np.concatenate(heard))):
+                    zero = np.array_equal((x == 0).all(axis=(0, 3)), dark)
+                    run.require(subject, zero, f"{place}: other pixels are 0 than those bad", case)
+            for text in ("ff", "zz" * 128, "ff" * 128):
+                params = {**bundle.params, "bad_pixels": text}
+                path = write_bundle(folder / "odd", dataclasses.replace(bundle, params=params), {})
+                error = outcome(load_with_backend, subject, path)
+                run.require(subject, says(error, ValueError, "bad_pixels"), f"{error!r}", text[:4])

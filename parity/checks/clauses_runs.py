@@ -138,7 +138,7 @@ def handshake(run: Recorder) -> None:
             run.require(subject, holds, f"{name} is not after configure: {first.entered}", name)
         config: TrainingConfig = tiny_config(subject)
         known = {*dataclass_to_legacy_dict(config), "h5_path"}
-        known |= {"probe", "intensity_scale", "normalisation"}
+        known |= {"probe", "intensity_scale", "normalisation", "bad_pixels"}
         strange = sorted(set(first.cfg) - known)
         run.require(subject, not strange, f"{strange} were written to params.cfg", "keys")
         wanted = {k: v for k, v in dataclass_to_legacy_dict(config).items() if v is not None}

@@ -87,9 +87,13 @@ def served_training(run: Recorder) -> None:
         calls: list[str] = []
 
         def stand_in(what: str, outcome: Any, into: list[str] = calls) -> Any:
-            return lambda *given, **named: (into.append(what), outcome)[1]
+            def call(*given: Any, **named: Any) -> Any:
+                into.append(what)
+                return outcome
 
-        results = {"history": {}, "model_instance": None}
+            return call
+
+        results: dict[str, Any] = {"history": {}, "model_instance": None}
         chosen = doors(subject)
         with contextlib.ExitStack() as stack:
             stack.enter_context(params_restored())

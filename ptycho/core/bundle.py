@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ptycho.config.config import (
     KEY_MAPPINGS,
@@ -49,6 +50,7 @@ from ptycho.core.manifest import (
     to_json,
 )
 from ptycho.core.native_payload import PAYLOADS, inspect_payload
+from ptycho.core.patterns import bad_pixels_of
 from ptycho.core.training_state import TrainingState, dump_state, load_state
 from ptycho.core.weights import Weights, check_weights
 from ptycho.core.weights_file import WeightsFile, dump_weights, load_weights
@@ -65,6 +67,7 @@ class Bundle:
     ``weights`` has the canonical names of ``ptycho.core.weights``; ``intensity_scale`` and
     ``normalisation`` are those of the training data; ``params`` is a snapshot of the legacy
     dictionary, in which a bundle that was read also has every model field and the scale.
+    :attr:`bad_pixels` (N, N) are those of the scan trained on, or None.
     ``state`` is where the training stood, None for a model that cannot be trained on.
     """
 
@@ -75,6 +78,11 @@ class Bundle:
     normalisation: float
     params: dict[str, Any] = field(default_factory=dict)
     state: TrainingState | None = None
+
+    @property
+    def bad_pixels(self) -> NDArray[np.bool_] | None:
+        """Pixels (N, N) that were bad in the training, from ``params``."""
+        return bad_pixels_of(self.params, self.config.N)
 
     def model_params(self) -> dict[str, Any]:
         """Return the part of ``params`` that describes the model, not the run that trained it."""
@@ -206,6 +214,10 @@ def _read_members(members: Mapping[str, bytes], manifest: dict[str, Any], place:
         raise BadParams(
             f"{place}: params and model.h5 disagree on intensity_scale; save the model again"
         )
+    try:
+        bad_pixels_of(params, config.N)
+    except ValueError as error:
+        raise BadParams(f"{place}: params: {error}; save the model again") from error
     return Bundle(
         backend=content.backend,
         config=config,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -157,6 +158,15 @@ class PtychoDataContainer:
     def bad_pixels(self) -> NDArray[np.bool_] | None:
         """Pixels (N, N) that were not measured and have no part in the loss, or None."""
         return self.patterns.bad_pixels
+
+    def masked_as(self, bad_pixels: NDArray[np.bool_] | None) -> PtychoDataContainer:
+        """Return the container with these bad pixels if it has none of its own; data are shared.
+
+        Groups, scales and labels stay as they are.
+        """
+        masked = copy.copy(self)
+        masked.patterns = self.patterns.masked_as(bad_pixels)
+        return masked
 
     @property
     def channels(self) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,10 @@ from numpy.typing import NDArray
 
 from ptycho.core.scaling import Domain, to_amplitude
 
-__all__ = ["Patterns", "pixel_weights"]
+__all__ = ["BAD_PIXELS", "Patterns", "bad_pixels_of", "mask_to_text", "pixel_weights"]
+
+#: Key of the mask in a bundle's snapshot, as text, and in ``params.cfg``, as an array.
+BAD_PIXELS = "bad_pixels"
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,14 @@ class Patterns:
             chosen[..., self.bad_pixels] = 0
         return to_amplitude(chosen, self.domain)
 
+    def masked_as(self, bad_pixels: NDArray[np.bool_] | None) -> Patterns:
+        """Return the patterns with these bad pixels, the stored array shared, if they have none."""
+        if bad_pixels is None or self.bad_pixels is not None:
+            return self
+        if bad_pixels.shape != self.shape[1:]:
+            return self
+        return replace(self, bad_pixels=bad_pixels)
+
     def amplitude(self) -> NDArray[np.float32]:
         """Return the amplitude of all patterns, (n, N, N) float32 in C order.
 
@@ -70,3 +83,26 @@ def pixel_weights(bad_pixels: NDArray[np.bool_] | None) -> NDArray[np.float32] |
         return None
     good = ~bad_pixels
     return (good * (good.size / np.count_nonzero(good))).astype(np.float32)
+
+
+def mask_to_text(bad_pixels: NDArray[np.bool_]) -> str:
+    """Return a mask (N, N) as text: its bits, row by row, in hexadecimal digits."""
+    return np.packbits(bad_pixels).tobytes().hex()
+
+
+def bad_pixels_of(params: Mapping[str, Any], N: int) -> NDArray[np.bool_] | None:
+    """Return the mask (N, N) bool that a bundle's snapshot has, or None.
+
+    Raises ``ValueError`` for anything that :func:`mask_to_text` did not write.
+    """
+    text = params.get(BAD_PIXELS)
+    if text is None:
+        return None
+    digits = 2 * -(-N * N // 8)
+    if not isinstance(text, str) or not re.fullmatch(f"[0-9a-f]{{{digits}}}", text):
+        raise ValueError(f"{BAD_PIXELS} is no mask of {N} x {N} pixels in hexadecimal digits")
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8))
+    mask = bits[: N * N].reshape(N, N).astype(bool)
+    if mask.all():
+        raise ValueError(f"{BAD_PIXELS} marks every pixel")
+    return mask

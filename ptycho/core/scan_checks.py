@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +15,23 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+_LOG = logging.getLogger(__name__)
+
 #: Bytes of patterns that are looked at together.
 _BLOCK = 1 << 23
+
+#: Patterns looked at for the place of their zero frequency, and how many times brighter than the
+#: middle the corners may be. A uniform pattern has 1, one with a beam stop hardly more.
+_LOOKED_AT, _CORNERS_TO_MIDDLE = 64, 4.0
+
 _COORDINATES = ("xcoords", "ycoords", "xcoords_start", "ycoords_start")
 
 
 def check_scan(raw: RawData) -> None:
-    """Raise ``ValueError`` naming the first array of ``raw`` that makes no scan."""
+    """Raise ``ValueError`` naming the first array of ``raw`` that makes no scan.
+
+    Warns where the patterns' zero frequency seems to lie in their corners.
+    """
     for name in _COORDINATES:
         _check_coordinates(name, getattr(raw, name), raw.xcoords)
     n = len(raw.xcoords)
@@ -33,6 +44,7 @@ def check_scan(raw: RawData) -> None:
         _check_mask(raw.bad_pixels)
     if raw.diff3d is not None:
         _check_patterns(raw.diff3d, n, raw.bad_pixels)
+        _look_for_zero_frequency(raw.diff3d, raw.bad_pixels)
     if raw.probeGuess is not None:
         _check_probe(raw.probeGuess)
     if raw.objectGuess is not None and raw.objectGuess.ndim != 2:
@@ -111,6 +123,26 @@ def _check_values(patterns: Array, first: int, good: NDArray[np.bool_]) -> None:
             broken = bad[~np.isfinite(bad)]
             what = f"{broken[0]}" if broken.size else f"negative values such as {bad[0]}"
             raise ValueError(f"diff3d contains {what}, first in the pattern at index {index}")
+
+
+def _look_for_zero_frequency(patterns: Array, bad_pixels: Array | None) -> None:
+    """Warn where the corners, a quarter of each pattern's area, outshine the middle quarter."""
+    N = patterns.shape[1]
+    if N < 4:
+        return
+    some = patterns[:: -(-len(patterns) // _LOOKED_AT)]
+    total: NDArray[np.float64] = np.asarray(np.sum(some, axis=0, dtype=np.float64))
+    if bad_pixels is not None:
+        total = np.where(bad_pixels, 0.0, total)
+    middle = slice(N // 4, N // 4 + N // 2)
+    corners = np.roll(total, (N // 2, N // 2), axis=(0, 1))[middle, middle].sum()
+    if corners > _CORNERS_TO_MIDDLE * total[middle, middle].sum():
+        _LOG.warning(
+            "diff3d is brightest in the corners of its patterns: zero frequency seems to lie at "
+            "pixel 0, but it is expected at pixel N/2 = %d; if so, give "
+            "numpy.fft.fftshift(diff3d, axes=(1, 2)) instead",
+            N // 2,
+        )
 
 
 def _check_probe(probe: Array) -> None:

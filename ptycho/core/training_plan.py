@@ -17,6 +17,7 @@ from ptycho.config.config import (
 )
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.history import History
+from ptycho.core.patterns import BAD_PIXELS, bad_pixels_of, mask_to_text
 from ptycho.core.resume import PLACES, resume_point
 from ptycho.core.sampling import IndexArray, batches, epoch_order, split_indices
 from ptycho.core.scaling import intensity_scale
@@ -62,6 +63,11 @@ class TrainedModel:
     native: Any = field(repr=False, default=None)
     process: int = 0
     state: TrainingState | None = field(repr=False, default=None)
+
+    @property
+    def bad_pixels(self) -> NDArray[np.bool_] | None:
+        """Pixels (N, N) that were bad in the scan trained on, or None."""
+        return bad_pixels_of(self.params, self.config.N)
 
 
 @dataclass(frozen=True)
@@ -213,10 +219,16 @@ def check_loss(loss: float, epoch: int, step: int) -> None:
         )
 
 
-def training_params(config: TrainingConfig) -> dict[str, Any]:
-    """Return the legacy snapshot of ``config`` for a bundle: plain values, no paths."""
+def training_params(
+    config: TrainingConfig, bad_pixels: NDArray[np.bool_] | None = None
+) -> dict[str, Any]:
+    """Return the legacy snapshot of ``config`` for a bundle: plain values, no paths.
+
+    ``bad_pixels`` (N, N) of the scan trained on are kept as text.
+    """
     flat = dataclass_to_legacy_dict(config)
-    return {key: value for key, value in flat.items() if value is not None and key not in _PLACES}
+    kept = {key: value for key, value in flat.items() if value is not None and key not in _PLACES}
+    return kept if bad_pixels is None else {**kept, BAD_PIXELS: mask_to_text(bad_pixels)}
 
 
 def probe_of(weights: Weights) -> NDArray[np.complex64]:

@@ -25,9 +25,9 @@ from ptycho.config.config import (
 )
 from ptycho.core.bundle import Bundle
 from ptycho.core.container import PtychoDataContainer
+from ptycho.core.patterns import BAD_PIXELS
 from ptycho.core.stitching import reassemble
 from ptycho.core.training_plan import TrainedModel, check_fits, probe_of
-from ptycho.core.weights import Weights
 from ptycho.raw_data import RawData
 
 __all__ = [
@@ -55,7 +55,8 @@ Data = RawData | PtychoDataContainer
 class Predictor(Protocol):
     """A loaded or freshly trained model: what stitching needs to know of it.
 
-    ``intensity_scale`` and ``normalisation`` are those of its training.
+    ``intensity_scale`` and ``normalisation`` are those of its training, and so is ``bad_pixels``,
+    (N, N) or None, which a model may have.
     """
 
     config: ModelConfig
@@ -157,6 +158,7 @@ def prepare(
     if test_data is None:
         return train, None
     test = create_container(test_data, config, train.normalisation)
+    test = test.masked_as(train.bad_pixels)
     check_fits(test, config.model, "test data")
     return train, test
 
@@ -199,7 +201,7 @@ def _regrouped(
 
 def publish_scales(trained: TrainedModel) -> None:
     """Tell ``params.cfg`` the scales and the probe of the model trained last."""
-    params.cfg.update(_model_state(trained.weights, trained))
+    params.cfg.update(_model_state(trained))
 
 
 def training_results(
@@ -262,7 +264,8 @@ def reassemble_image(
     ``flip_x`` and ``flip_y`` negate that coordinate of the positions at which patches are put
     down, and ``transpose`` swaps rows and columns of each patch, for scans whose axes run
     against the detector's. ``M`` is the side of the central part of a patch that is used.
-    ``config`` says how the scan is grouped; network and scales are the model's own.
+    ``config`` says how the scan is grouped; network and scales are the model's own, and so are
+    bad pixels where the scan has none.
 
     Returns amplitude and phase (radians), each float32 (S, S), and a dictionary with
     ``obj_tensor_full`` (K, N, N, 1) complex64, ``global_offsets`` (K, 1, 2, 1), ``recon_amp``,
@@ -273,6 +276,7 @@ def reassemble_image(
     """
     validate_sampling(config)
     container = every_position(test_data, config, model.config, model.normalisation)
+    container = container.masked_as(getattr(model, "bad_pixels", None))
     side = None if keep_patches or not 0 < M <= container.N else M
     patches = evaluate_test_data(model, container, side)
     if transpose:
@@ -307,17 +311,18 @@ def adopt_bundle(bundle: Bundle) -> dict[str, Any]:
     params.cfg.update(bundle.model_params())
     if "nphotons" in bundle.params:
         params.cfg["nphotons"] = bundle.params["nphotons"]
-    params.cfg.update(_model_state(bundle.weights, bundle))
+    params.cfg.update(_model_state(bundle))
     logger.info("loaded a %s model, N=%d", bundle.backend, bundle.config.N)
     return dict(params.cfg)
 
 
-def _model_state(weights: Weights, scales: TrainedModel | Bundle) -> dict[str, Any]:
-    probe = probe_of(weights)
+def _model_state(model: TrainedModel | Bundle) -> dict[str, Any]:
+    probe = probe_of(model.weights)
     return {
-        "intensity_scale": float(scales.intensity_scale),
-        "normalisation": float(scales.normalisation),
+        "intensity_scale": float(model.intensity_scale),
+        "normalisation": float(model.normalisation),
         "probe": probe[0] if len(probe) == 1 else probe,
+        BAD_PIXELS: model.bad_pixels,
     }
 
 

@@ -6,7 +6,6 @@ Importing this module loads no framework.
 
 from __future__ import annotations
 
-import copy
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,6 @@ from ptycho.core.framed import where_it_appears
 from ptycho.core.stitching import reassemble
 from ptycho.core.workflow import evaluate_test_data, every_position, prepare
 from ptycho.io.atomic import write_bytes
-from ptycho.raw_data import RawData
 from ptycho_torch import model_manager
 from ptycho_torch.api.data_loader import DataloaderFormats, PtychoDataLoader
 from ptycho_torch.checkpoint import RECORD, CheckpointRecord, read_checkpoint
@@ -276,12 +274,14 @@ class InferenceEngine:
             get_canonical_weights(module.model),
             module.intensity_scale,
             record.normalisation,
+            record.bad_pixels,
             accelerator=execution.accelerator,
             batch_size=min(self._configs.inference_config.batch_size, _LARGEST_BATCH),
         )
-        raw = _masked(loader.raw, record.bad_pixels)
+        raw = loader.raw
         grouping = self._configs.shared_inference(config)
         container = every_position(raw, grouping, config, record.normalisation)
+        container = container.masked_as(record.bad_pixels)
         patches = evaluate_test_data(predictor, container)
         positions = raw.positions
         middle = where_it_appears((positions.min(axis=0) + positions.max(axis=0)) / 2)
@@ -293,12 +293,3 @@ class InferenceEngine:
 def _check_orchestration(orchestration: str) -> None:
     if orchestration != _LIGHTNING:
         raise ValueError(f"orchestration is {orchestration!r}; allowed: {_LIGHTNING!r}")
-
-
-def _masked(raw: RawData, bad_pixels: NDArray[np.bool_] | None) -> RawData:
-    """Return the scan, arrays shared, with these pixels bad."""
-    if bad_pixels is None:
-        return raw
-    masked = copy.copy(raw)
-    masked.bad_pixels = bad_pixels
-    return masked

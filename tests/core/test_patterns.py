@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ptycho.core.container import PtychoDataContainer
-from ptycho.core.patterns import Patterns, pixel_weights
+from ptycho.core.patterns import Patterns, bad_pixels_of, mask_to_text, pixel_weights
 from ptycho.core.scaling import normalisation_factor
 from ptycho.loader import load
 from ptycho.raw_data import RawData
@@ -119,3 +119,30 @@ def test_weights_turn_a_mean_over_all_pixels_into_one_over_the_good_ones():
     values = np.random.default_rng(2).random((4, N, N))
     weighted = np.mean(values * pixel_weights(bad))
     assert weighted == pytest.approx(values[:, ~bad].mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("side", [7, 8, 64])
+def test_a_mask_survives_as_text(side):
+    bad = np.random.default_rng(side).random((side, side)) < 0.2
+    text = mask_to_text(bad)
+    np.testing.assert_array_equal(bad_pixels_of({"bad_pixels": text}, side), bad)
+    assert bad_pixels_of({}, side) is None
+
+
+@pytest.mark.parametrize("text", [3, "", "00" * 7, "zz" * 8, "ff" * 8, "FF" * 8, "00" * 9])
+def test_text_that_is_no_mask_is_refused(text):
+    with pytest.raises(ValueError, match="bad_pixels"):
+        bad_pixels_of({"bad_pixels": text}, 8)
+
+
+def test_a_mask_is_lent_to_patterns_without_one():
+    bare, own = (
+        Patterns(np.ones((n, N, N))),
+        Patterns(np.ones((n, N, N)), "amplitude", mask((1, 2))),
+    )
+    lent = mask((3, 4))
+    assert bare.masked_as(lent).stored is bare.stored
+    assert not bare.masked_as(lent).gather(np.array([0]))[0, 3, 4]
+    assert own.masked_as(lent) is own
+    assert bare.masked_as(None) is bare
+    assert bare.masked_as(np.ones((2, 2), bool)) is bare

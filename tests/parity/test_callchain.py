@@ -7,6 +7,8 @@ import importlib
 import itertools
 import json
 import random
+import shutil
+import subprocess
 import sys
 import threading
 
@@ -110,19 +112,47 @@ def test_what_a_module_does_when_imported_is_left_out(toy):
     assert _recorded(toy, "imports") == [{"call": "toy:imports"}]
 
 
-def test_another_profiler_is_put_back_and_an_exception_passes(toy):
-    def profiler(*_):
+def test_another_trace_function_is_put_back_and_an_exception_passes(toy):
+    def trace(*_):
         return None
 
-    before = sys.getprofile()
-    sys.setprofile(profiler)
+    before = sys.gettrace()
+    sys.settrace(trace)
     try:
         with pytest.raises(ValueError):
             _recorded(toy, "fails")
-        assert sys.getprofile() is profiler
+        assert sys.gettrace() is trace
     finally:
-        sys.setprofile(before)
-    assert threading.getprofile() is None
+        sys.settrace(before)
+    assert threading.gettrace() is before
+
+
+_ELSEWHERE = """
+import json, sys
+sys.path[:0] = [{root!r}, {folder!r}]
+import toy
+from parity.callchain.chain import canonical
+from parity.callchain.recorder import ChainRecorder
+found = {{}}
+for name in ("outer", "on_thread", "imports", "outer"):
+    recorder = ChainRecorder([{folder!r}])
+    with recorder.recording():
+        getattr(toy, name)()
+    found[name] = canonical(recorder.chain.calls)
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("python", ["python3.12", "python3.13"])
+def test_a_newer_python_records_the_same(toy, repository, python):
+    program = shutil.which(python)
+    if program is None or subprocess.run([program, "-c", ""], check=False).returncode:
+        pytest.skip(f"{python} is not here: it records with sys.monitoring")
+    code = _ELSEWHERE.format(root=str(repository), folder=toy[1])
+    done = subprocess.run([program, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    names = ("outer", "on_thread", "imports")
+    assert json.loads(done.stdout) == {name: _recorded(toy, name) for name in names}
 
 
 def test_the_observer_sees_what_is_returned(toy):
