@@ -180,7 +180,7 @@ class _Run:
             weights=get_canonical_weights(models.autoencoder),
             intensity_scale=plan.intensity_scale,
             normalisation=self._container.normalisation,
-            params=training_params(self._config),
+            params=training_params(self._config, self._container.bad_pixels),
             history=self.history.as_dict(),
             step_losses=self.step_losses,
             seconds=time.perf_counter() - self._started,
