@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parity import specs_commands, trace_commands
+from parity import diverge_command, selftest_command, specs_commands, trace_commands
 from ptycho.cli.arguments import Parser
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
     specs_commands.add_redline(commands)
     trace_commands.add_lint_plans(specs_commands.add_lint(commands))
     trace_commands.add_trace(commands)
+    diverge_command.add_diverge(commands)
+    selftest_command.add_selftest(commands)
     return parser
 
 
@@ -184,6 +186,8 @@ _COMMANDS = {
     "redline": specs_commands.redline_command,
     "lint": specs_commands.run_lint,
     "trace": trace_commands.trace_command,
+    "diverge": diverge_command.diverge_command,
+    "selftest": selftest_command.selftest_command,
 }
 
 

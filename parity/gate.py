@@ -20,7 +20,7 @@ from parity.ledger import Deviation, Tolerance, load_deviations, load_tolerances
 from parity.ledger.bindings import load_bindings
 from parity.matrix import checks_for
 from parity.spec.parse import load_specification
-from parity.standing import judge_ledgers, judge_specification
+from parity.standing import judge_harness, judge_ledgers, judge_specification
 
 #: Names ``report.schema.json``; the number grows when readers of a report have to change.
 SCHEMA_ID = "ptychopinn-parity-report-1"
@@ -299,7 +299,8 @@ def run_gate(
         used = {m.tolerance for m in report.measurements}
         unused = sorted(set(tolerances) - used) if complete else []
         standing = [
-            judge_ledgers(results.values(), deviations, unused, registered_checks()),
+            judge_harness(run_check),
+            judge_ledgers(results.values(), deviations, tolerances, unused, registered_checks()),
             judge_specification(report.clauses, spec, bindings, registered_checks(), complete),
         ]
         report.checks += standing

@@ -8,13 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import Check, CheckResult, Verdict
 from parity.clauses import ClauseVerdict, dangling
-from parity.ledger import Deviation
+from parity.harness import RunCheck, complaints
+from parity.ledger import Deviation, Tolerance
 from parity.ledger.bindings import Binding
+from parity.ledger.tolerances import loosened
 from parity.matrix import floors_below
 from parity.spec.records import Spec
 
 LEDGER_ID = "LEDGER"
 SPEC_ID = "SPEC"
+HARNESS_ID = "HARNESS"
 
 #: Verdicts of clauses whose checks ran.
 _EXECUTED = ("pass", "deviates", "fail")
@@ -46,24 +49,35 @@ def _complaint(entry: Deviation, results: Mapping[str, CheckResult], today: date
     return ""
 
 
+def judge_harness(run_check: RunCheck) -> CheckResult:
+    """Fail a harness that does not tell right from wrong on made-up cases."""
+    title = "Comparison, verdicts and clauses tell right from wrong on made-up cases"
+    return _result(HARNESS_ID, title, complaints(run_check))
+
+
 def judge_ledgers(
     results: Iterable[CheckResult],
     deviations: Iterable[Deviation],
+    tolerances: Mapping[str, Tolerance],
     unused_tolerances: Iterable[str],
     checks: Mapping[str, Check],
 ) -> CheckResult:
-    """Fail deviations that are expired, cover nothing or name no check, and unused tolerances."""
+    """Fail deviations that are expired, cover nothing or name no check, and tolerances.
+
+    Those that no check uses, and those far beyond the noise that they are meant to cover.
+    """
     by_id = {result.id: result for result in results}
     today = datetime.date.today()
-    complaints = []
+    lines = []
     for entry in deviations:
         if entry.check in checks:
-            complaints.append(_complaint(entry, by_id, today))
+            lines.append(_complaint(entry, by_id, today))
         else:
-            complaints.append(f"deviation {entry.id}: there is no check {entry.check}")
-    complaints += [f"tolerance {name} is used by no check: remove it" for name in unused_tolerances]
-    title = "Every declared deviation and tolerance is in use and in date"
-    return _result(LEDGER_ID, title, filter(None, complaints))
+            lines.append(f"deviation {entry.id}: there is no check {entry.check}")
+    lines += [f"tolerance {name} is used by no check: remove it" for name in unused_tolerances]
+    lines += [loosened(tolerance) for tolerance in tolerances.values()]
+    title = "Every declared deviation and tolerance is in use, in date and no wider than measured"
+    return _result(LEDGER_ID, title, filter(None, lines))
 
 
 def judge_specification(

@@ -172,6 +172,9 @@ def masked_gradients(run: Recorder) -> None:
     for left, right in run.pairs(results):
         run.judge(PAIR, compare_named(left, right), "gradient.pair", "masked")
     for name, gradients in results.items():
+        if "probe" not in gradients:
+            run.fail(name, "there is no gradient of the probe", "masked")
+            continue
         probe = np.asarray(gradients["probe"], np.float64)
         along = probe / np.linalg.norm(probe)
         sides = [

@@ -14,6 +14,7 @@ from typing import Any
 
 from parity.callchain.scenario import package_of
 from parity.checks.recorder import Recorder
+from parity.facts.bounds import choices_of
 from parity.facts.live import REQUIRED, SCALARS, FieldFact, dataclass_fields, resolve
 from parity.spec.records import Row
 from parity.spec.values import REQUIRED as REQUIRED_CELL
@@ -118,11 +119,22 @@ def _steps(allowed: Allowed, integer: bool) -> tuple[list[Any], list[Any]]:
     return inside, outside
 
 
+def _unlisted(row: Row, allowed: Allowed) -> list[Any]:
+    """Return values that a list of choices leaves out: near those listed, or in the code's list."""
+    numbers = [value for value in allowed.choices if type(value) is int]
+    near = {n for v in numbers for n in (v - 1, v + 1, v // 2, v * 2)}
+    found = choices_of(row.target.partition(":")[0]).get(row.cells["Field"])
+    known = found[0] if found else ()
+    return [value for value in [*sorted(near), *known] if value not in allowed.choices]
+
+
 def _probes(row: Row) -> tuple[list[Any], list[Any]]:
     """Return values that the Allowed cell accepts and values that it refuses."""
     allowed, word = parse_allowed(row.cells["Allowed"]), row.cells["Type"]
     inside: list[Any] = list(allowed.choices)
     outside: list[Any] = ["no such value"] if allowed.choices or word != "str" else []
+    if allowed.choices:
+        outside += _unlisted(row, allowed)
     if allowed.interval:
         inside, stepped = _steps(allowed, word == "int")
         outside = [*stepped, "no such value", math.nan]

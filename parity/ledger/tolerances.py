@@ -16,8 +16,12 @@ from typing import Any
 
 DEFAULT_PATH = Path(__file__).with_name("tolerances.toml")
 
-#: ``value / measured maximum`` beyond which an entry is called slack.
+#: ``value / measured maximum`` beyond which an entry is called slack when it is measured again.
 SLACK_LIMIT = 20.0
+
+#: The same with the ledger's own maximum, beyond which the ledger is refused: a value is about
+#: three times what was measured, whoever would like it wider.
+LOOSE_LIMIT = 4.0
 
 _FIELDS = {"id", "value", "measured", "reason", "owner"}
 _MEASURED = {"p50", "p99", "max", "samples", "date"}
@@ -44,6 +48,16 @@ class Tolerance:
     def slack(self, measured: float) -> float:
         """Return ``value / measured``, infinite where nothing was measured."""
         return self.value / measured if measured > 0 else math.inf
+
+
+def loosened(tolerance: Tolerance) -> str:
+    """Return what is wrong with an entry whose value is far beyond its own noise, or nothing."""
+    if tolerance.value <= LOOSE_LIMIT * tolerance.maximum:
+        return ""
+    return (
+        f"tolerance {tolerance.id} = {tolerance.value:.1e} is more than {LOOSE_LIMIT:g} times the "
+        f"{tolerance.maximum:.1e} that was measured: measure again, or tighten it"
+    )
 
 
 def _number(entry: Mapping[str, Any], key: str, place: str) -> float:

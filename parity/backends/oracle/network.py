@@ -78,12 +78,29 @@ def _block(weights: WeightMap, name: str, image: Real) -> Real:
     return _relu(_conv(weights, f"{name}/conv2", _relu(_conv(weights, f"{name}/conv1", image))))
 
 
-def _blocks(weights: WeightMap, prefix: str, image: Real, after: Callable[[Real], Real]) -> Real:
-    number = 1
-    while f"{prefix}/block{number}/conv1/kernel" in weights:
-        image = after(_block(weights, f"{prefix}/block{number}", image))
-        number += 1
-    return image
+def scaled_input(weights: WeightMap, x: NDArray[Any]) -> Real:
+    """Return what enters the encoder: x / exp(log_scale)."""
+    return np.asarray(x, np.float64) / np.exp(float(weights["log_scale"]))
+
+
+def block(weights: WeightMap, name: str, image: NDArray[Any]) -> Real:
+    """Return the features after a block and the change of size that follows it."""
+    after = max_pool if name.startswith("encoder") else upsample
+    return after(_block(weights, name, np.asarray(image, np.float64)))
+
+
+def block_names(weights: WeightMap, prefix: str) -> list[str]:
+    """Return ``prefix/block1``, ``prefix/block2``, ... as far as there are weights."""
+    names: list[str] = []
+    while f"{prefix}/block{len(names) + 1}/conv1/kernel" in weights:
+        names.append(f"{prefix}/block{len(names) + 1}")
+    return names
+
+
+def head(weights: WeightMap, config: ModelConfig, name: str, features: NDArray[Any]) -> Real:
+    """Return the image of the ``amplitude`` or ``phase`` head, (B, N, N, C)."""
+    activation = _phase if name == "phase" else AMPLITUDE_ACTIVATIONS[config.amp_activation]
+    return _head(weights, config, f"{name}_head", np.asarray(features, np.float64), activation)
 
 
 def _head(
@@ -109,13 +126,13 @@ def _head(
 
 def object_patches(config: ModelConfig, weights: WeightMap, x: Real) -> Complex:
     """Return the object patches O, (B, N, N, C) complex, of scaled amplitudes x (B, N, N, C)."""
-    scaled = np.asarray(x, np.float64) / np.exp(float(weights["log_scale"]))
-    latent = _blocks(weights, "encoder", scaled, max_pool)
+    latent = scaled_input(weights, x)
+    for name in block_names(weights, "encoder"):
+        latent = block(weights, name, latent)
     heads = {}
-    for name, activation in (
-        ("amplitude", AMPLITUDE_ACTIVATIONS[config.amp_activation]),
-        ("phase", _phase),
-    ):
-        features = _blocks(weights, f"{name}_decoder", latent, upsample)
-        heads[name] = _head(weights, config, f"{name}_head", features, activation)
+    for which in ("amplitude", "phase"):
+        features = latent
+        for name in block_names(weights, f"{which}_decoder"):
+            features = block(weights, name, features)
+        heads[which] = head(weights, config, which, features)
     return heads["amplitude"] * np.exp(1j * heads["phase"])

@@ -118,24 +118,41 @@ def _dft_matrix(N: int) -> Complex:
     return np.exp(-2j * np.pi * np.outer(frequency, np.arange(N)) / N) / math.sqrt(N)
 
 
+def exit_waves(config: ModelConfig, probe: NDArray[Any], patches: Complex) -> Complex:
+    """Return the exit waves, (B, C, modes, N, N), of patches (B, N, N, C) and a probe.
+
+    ``probe`` is (modes, N, N, 2), real and imaginary part.
+    """
+    modes = np.asarray(probe[..., 0], np.float64) + 1j * np.asarray(probe[..., 1], np.float64)
+    B, N, _, C = patches.shape
+    waves = np.empty((B, C, len(modes), N, N), np.complex128)
+    for b, j, m in np.ndindex(B, C, len(modes)):
+        wave = modes[m] * patches[b, ..., j]
+        if config.gaussian_smoothing_sigma > 0:
+            wave = _smoothed(wave, config.gaussian_smoothing_sigma)
+        waves[b, j, m] = wave * _disc(config.N) if config.probe_mask else wave
+    return waves
+
+
+def far_field(waves: Complex) -> Real:
+    """Return the intensity (B, N, N, C) of exit waves (B, C, modes, N, N).
+
+    Normalised units, dark floor included, zero frequency at pixel N/2.
+    """
+    B, C, modes, N, _ = waves.shape
+    transform = _dft_matrix(N)
+    intensity = np.full((B, N, N, C), _DARK_FLOOR)
+    for b, j, m in np.ndindex(B, C, modes):
+        intensity[b, ..., j] += np.abs(transform @ waves[b, j, m] @ transform.T) ** 2
+    return intensity
+
+
 def diffraction_intensity(config: ModelConfig, probe: NDArray[Any], patches: Complex) -> Real:
     """Return the intensity of patches (B, N, N, C) lit by a probe (modes, N, N, 2), same shape.
 
     Normalised units, dark floor included, zero frequency at pixel N/2.
     """
-    modes = np.asarray(probe[..., 0], np.float64) + 1j * np.asarray(probe[..., 1], np.float64)
-    transform = _dft_matrix(config.N)
-    intensity = np.full(patches.shape, _DARK_FLOOR)
-    for b in range(patches.shape[0]):
-        for j in range(patches.shape[-1]):
-            for mode in modes:
-                wave = mode * patches[b, ..., j]
-                if config.gaussian_smoothing_sigma > 0:
-                    wave = _smoothed(wave, config.gaussian_smoothing_sigma)
-                if config.probe_mask:
-                    wave = wave * _disc(config.N)
-                intensity[b, ..., j] += np.abs(transform @ wave @ transform.T) ** 2
-    return intensity
+    return far_field(exit_waves(config, probe, patches))
 
 
 def intensity_outputs(log_scale: float, intensity: Real) -> Mapping[str, Real]:

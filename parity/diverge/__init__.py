@@ -1,0 +1,1 @@
+"""Where two backends part: stages walked with shared inputs, then as the programs run."""

@@ -1,0 +1,1 @@
+"""Seeded defects: planted one at a time, each has to turn the gate red at its own place."""
