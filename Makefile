@@ -12,13 +12,15 @@ STAMP = $(VENV)/.ptychopinn-setup
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 TF_CPP_MIN_LOG_LEVEL=2
 
-.PHONY: help setup demo test test-all client-test parity specs goldens lint format check-python \
+.PHONY: help setup demo test test-all client-test parity selftest mutants specs goldens lint format check-python \
 	bench bench-quick clean
 
 help:
 	@echo "make demo    train both backends on a simulated scan and compare (ARGS=--help)"
 	@echo "make test    run the test suite (ARGS=tests/core runs a part of it)"
 	@echo "make parity  check both backends against the specification"
+	@echo "make selftest  plant seeded defects: the gate has to see each, and nothing else"
+	@echo "make mutants  mutate comparison, reader and redline (hours); docs/mutants.md answers"
 	@echo "make specs   lint the specification, and say what changed in it since the merge base"
 	@echo "make lint    style, types, imports between the rooms"
 	@echo "make setup   install into $(VENV) only; the others do it when needed"
@@ -63,6 +65,14 @@ $(VENV)/.ptychodus-setup: $(STAMP)
 parity: setup
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "parity and not slow" $(ARGS)
 
+selftest: setup
+	$(BIN)/parity selftest $(ARGS)
+
+# What to mutate is in pyproject.toml; ARGS="parity.compare*" takes a part.
+mutants: setup
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/mutmut run --max-children $(JOBS) $(ARGS)
+	$(BIN)/mutmut results
+
 # One command replaces the golden call chains; the reason lands in their log.
 goldens: setup
 	@test -n "$(REASON)" || { echo 'Say why: make goldens REASON="..."' >&2; exit 1; }
@@ -77,6 +87,7 @@ bench-quick: setup
 
 specs: setup
 	$(BIN)/parity lint specs
+	$(BIN)/parity tolerances --history
 	$(BIN)/parity redline $(ARGS)
 
 lint: setup
@@ -88,4 +99,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache outputs
+	rm -rf build dist mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache outputs

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parity import diverge_command, selftest_command, specs_commands, trace_commands
+from parity import (
+    diverge_command,
+    selftest_command,
+    specs_commands,
+    tolerances_command,
+    trace_commands,
+)
 from ptycho.cli.arguments import Parser
 
 if TYPE_CHECKING:
@@ -37,9 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         "tolerances", help="measure again what the tolerances bound, and print their slack"
     )
     _add_choice(tolerances)
-    tolerances.add_argument(
-        "--seeds", type=int, default=3, metavar="K", help="measure with seeds 0 to K-1 (default: 3)"
-    )
+    tolerances_command.add_tolerances(tolerances)
     matrix = commands.add_parser("matrix", help="the verdict of every clause in every backend")
     _add_choice(matrix)
     matrix.add_argument("--fast", action="store_true", help="only what needs no framework")
@@ -112,22 +116,6 @@ def _list(arguments: argparse.Namespace) -> int:
     return HOLDS
 
 
-def _tolerances(arguments: argparse.Namespace) -> int:
-    from parity.gate import run_gate
-    from parity.ledger import load_tolerances
-    from parity.terminal import Terminal
-
-    if arguments.seeds < 1:
-        raise ValueError(f"--seeds is {arguments.seeds}; allowed: an integer >= 1")
-    measurements = []
-    for seed in range(arguments.seeds):
-        terminal = Terminal(seed)
-        report = run_gate(arguments.id, arguments.backend, seed, terminal.show_result)
-        measurements += report.measurements
-    exceeded = terminal.show_slack(load_tolerances(), measurements)
-    return FAILS if exceeded else HOLDS if measurements else BROKEN
-
-
 def _matrix(arguments: argparse.Namespace) -> int:
     from parity.gate import run_gate
     from parity.matrix import matrix_lines
@@ -180,7 +168,7 @@ _COMMANDS = {
     "list": _list,
     "matrix": _matrix,
     "explain": _explain,
-    "tolerances": _tolerances,
+    "tolerances": tolerances_command.tolerances_command,
     "layout": _layout,
     "convert": _convert,
     "redline": specs_commands.redline_command,

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from parity import process
 from parity.backends import CONTRACTED, ON_REQUEST, Backend, NotOffered, load_backends
-from parity.checks.recorder import PAIR, Measurement, NotRun, Recorder
+from parity.blame import to_blame
+from parity.checks.recorder import PAIR, Measurement, NotRun, Recorder, summary_of
 from parity.checks.registry import Check, CheckResult, Verdict, registered_checks
 from parity.clauses import ClauseVerdict, chosen_records, judge
 from parity.ledger import Deviation, Tolerance, load_deviations, load_tolerances
@@ -72,6 +74,7 @@ class GateReport:
         return {
             "schema": SCHEMA_ID,
             "summary": {**self.summary, "exit_code": self.exit_code, "seconds": self.seconds},
+            "settings": process.in_force(),
             "backends": self.backends,
             "checks": [_plain(result) for result in self.checks],
             "clauses": [verdict.to_json() for verdict in self.clauses],
@@ -157,19 +160,28 @@ def run_check(
     memory = {} if memory is None else memory
     recorder = Recorder(check.id, backends, tolerances, seed, memory)
     start = time.perf_counter()
-    error = not_run = ""
+    error = not_run = ended = ""
+    subjects = _subjects(check, [*backends, *unavailable])
     if backends or check.framework_free:
         try:
             check.function(recorder)
         except (NotRun, NotOffered) as reason:
             not_run = str(reason)
-        except Exception:
-            error = traceback.format_exc()
-            not_run = "the check itself broke"
+        except Exception as raised:
+            guilty = to_blame(raised, [s for s in subjects if s not in unavailable])
+            for subject in guilty:
+                recorder.fail(subject, f"ended the check: {summary_of(raised)}")
+            if guilty:
+                ended = f"the check ended at a failure of {', '.join(guilty)}"
+            else:
+                error = traceback.format_exc()
+                not_run = "the check itself broke"
     valid = [d for d in deviations if not d.expired(datetime.date.today())]
     verdicts = {}
-    for subject in _subjects(check, [*backends, *unavailable]):
+    for subject in subjects:
         why = not_run or unavailable.get(subject)
+        if ended and not any(f.subject == subject for f in recorder.findings):
+            why = why or ended
         if subject == PAIR and len(backends) < 2 and not check.framework_free:
             why = why or _no_pair(unavailable)
         verdicts[subject] = _verdict(subject, recorder, why, valid)

@@ -36,7 +36,7 @@ def pin() -> None:
 
 def in_force() -> dict[str, str]:
     """Return the settings as they are in this process, and the versions of what computes."""
-    found = {name: os.environ.get(name, "unset") for name in SETTINGS}
+    found = {name: os.environ.get(name) or "unset" for name in SETTINGS}
     for package in _PACKAGES:
         try:
             found[package] = metadata.version(package)

@@ -15,7 +15,7 @@ from parity.failures import red_lines
 from parity.gate import GateReport
 from parity.ledger import Tolerance
 from parity.ledger.bindings import stub
-from parity.ledger.tolerances import SLACK_LIMIT
+from parity.ledger.tolerances import LOOSE_LIMIT, NOISE_FACTOR
 from parity.standing import LEDGER_ID, SPEC_ID
 
 _STYLES = {"pass": "green", "fail": "bold red", "deviates": "yellow", "not-run": "yellow"}
@@ -156,6 +156,6 @@ def _fails(result: CheckResult, subject: str) -> bool:
 def _remark(tolerance: Tolerance, largest: float) -> str:
     if largest > tolerance.value:
         return "exceeded"
-    if tolerance.slack(largest) > SLACK_LIMIT:
-        return "slack"
+    if tolerance.slack(largest) > LOOSE_LIMIT:
+        return f"could be tightened to {NOISE_FACTOR * largest:.1e}"
     return "above the ledger's maximum" if largest > tolerance.maximum else ""

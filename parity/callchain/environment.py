@@ -71,7 +71,7 @@ def trace_environment(
         "system": platform.system(),
         "machine": platform.machine(),
         "packages": {name: _version(name) for name in _DISTRIBUTIONS},
-        "settings": dict(process.SETTINGS),
+        "settings": {name: process.in_force()[name] for name in process.SETTINGS},
         "scenarios": list(scenarios),
         "backends": {name: why or "traced" for name, why in skipped.items()},
     }

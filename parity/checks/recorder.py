@@ -79,7 +79,7 @@ class Recorder:
             try:
                 results[name] = measure(backend)
             except Exception as error:
-                self.fail(name, f"raised {_summary(error)}", case)
+                self.fail(name, f"raised {summary_of(error)}", case)
         return results
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -144,7 +144,8 @@ class Recorder:
         return list(itertools.combinations(results.values(), 2))
 
 
-def _summary(error: Exception) -> str:
+def summary_of(error: BaseException) -> str:
+    """Return type, text and place of an error in one line."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}: {str(error)[:500]}{place}"

@@ -16,11 +16,11 @@ from typing import Any
 
 DEFAULT_PATH = Path(__file__).with_name("tolerances.toml")
 
-#: ``value / measured maximum`` beyond which an entry is called slack when it is measured again.
-SLACK_LIMIT = 20.0
+#: What a value is in units of the largest figure that was measured, about.
+NOISE_FACTOR = 3.0
 
-#: The same with the ledger's own maximum, beyond which the ledger is refused: a value is about
-#: three times what was measured, whoever would like it wider.
+#: ``value / measured maximum`` beyond which the ledger is refused, and beyond which an entry that
+#: is measured again is told to be tightened.
 LOOSE_LIMIT = 4.0
 
 _FIELDS = {"id", "value", "measured", "reason", "owner"}

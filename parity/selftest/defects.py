@@ -72,8 +72,9 @@ class Defect:
     ``red`` maps each check that has to turn red to the subjects for which it has to;
     ``clause`` is a clause or row of the specification that has to be red with it (empty where the
     defect is in what stands beside the clauses). ``further`` are patterns of checks that may turn
-    red as well, for the same subjects, because they look at the same thing. ``says`` has to be in a finding. ``peer`` says
-    which check that could not fail, known from another project, this one is.
+    red as well, for the same subjects, because they look at the same thing. ``says`` has to be in
+    a finding. ``peer`` says which check that could not fail, known from another project, this one
+    is.
     """
 
     id: str

@@ -183,7 +183,7 @@ def test_reports_of_the_gate_are_read(monkeypatch, tmp_path):
 
     monkeypatch.setattr(gates.subprocess, "run", fake)
     outcome = gates.run_gate_on(tmp_path, "checks", ["F-1"])
-    assert outcome.red == {"F-1": ("pair", "tensorflow")}
+    assert outcome.red == {"F-1": ("tensorflow",)}
     assert outcome.findings["F-1"] == ("1 vs 2", "no pair")
     assert outcome.clauses == {"12-6"}
 
