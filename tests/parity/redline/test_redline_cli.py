@@ -373,7 +373,8 @@ def test_continuous_integration_runs_both():
     done = subprocess.run(
         ["make", "-n", "specs"], cwd=ROOT, env=apart, capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines()[-2:] == [
+    assert done.stdout.splitlines()[-3:] == [
         ".venv/bin/parity lint specs",
+        ".venv/bin/parity tolerances --history",
         ".venv/bin/parity redline ",
     ]
