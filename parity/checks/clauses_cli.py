@@ -34,6 +34,8 @@ from ptycho.config.config import InferenceConfig, TrainingConfig
 _COMMANDS = {
     "ptycho_train": "ptycho.cli.train",
     "ptycho_inference": "ptycho.cli.inference",
+    "python -m ptycho_torch.train": "ptycho_torch.train",
+    "python -m ptycho_torch.inference": "ptycho_torch.inference",
     "ptycho_simulate": "ptycho.cli.simulate",
     "ptycho_evaluate": "ptycho.cli.evaluate",
     "ptycho_overlap": "ptycho.cli.overlap",
@@ -199,7 +201,7 @@ def _training(*flags: str) -> train.Job:
 
 def _inference(*flags: str) -> InferenceConfig:
     given = ("--model_path=m", "--test_data=t", *flags)
-    return inference.read_job(_parsed(_inference_parser(), given))[0]
+    return inference.read_job(_parsed(_inference_parser(), given)).config
 
 
 def _same(found: Any, wanted: Any) -> bool:
@@ -249,11 +251,9 @@ def precedence(run: Recorder) -> None:
 def typed_values(run: Recorder) -> None:
     """Numbers that YAML takes for text, whole numbers for floats, real booleans, none."""
     for text, name, wanted in (
-        ("nphotons: 1e6", "nphotons", 1e6),
-        ("nphotons: 1000000", "nphotons", 1e6),
+        ("nphotons: 1e6", "nphotons", 1e6), ("nphotons: 1000000", "nphotons", 1e6),
         ("learning_rate: '5e-4'", "learning_rate", 5e-4),
-        ("batch_size: 1e2", "batch_size", 100),
-        ("batch_size: '32'", "batch_size", 32),
+        ("batch_size: 1e2", "batch_size", 100), ("batch_size: '32'", "batch_size", 32),
         ("n_groups: 64.0", "n_groups", 64),
         ("probe_trainable: true", "probe_trainable", True),
         ("probe_trainable: yes", "probe_trainable", True),
@@ -263,7 +263,7 @@ def typed_values(run: Recorder) -> None:
         ("gradient_clip_val: none", "gradient_clip_val", None),
         ("gradient_clip_val: 1", "gradient_clip_val", 1.0),
         ("train_data_file: a/b.npz", "train_data_file", Path("a/b.npz")),
-    ):
+    ):  # fmt: skip
         with _yaml(text) as path:
             job = result(run, text, _training, "--config", path)
         found = job and getattr(job.config, name)

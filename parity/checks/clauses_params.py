@@ -31,6 +31,7 @@ from ptycho.config.config import (
     update_legacy_dict,
     validate_training_config,
 )
+from ptycho.config.execution import TRAINING_FIELDS
 from ptycho.core.container import PtychoDataContainer
 from ptycho.loader import load
 from ptycho.probe import get_default_probe, set_probe_guess
@@ -191,8 +192,9 @@ def configured_first(run: Recorder) -> None:
 
 @check("P-11", "Execution settings stay out of params.cfg", ("backend",), framework=False)
 def execution_settings(run: Recorder) -> None:
-    """None of their names is a legacy key; offered to the bridge, they are refused."""
+    """None of their own names is a legacy key, no value of the others; the bridge refuses them."""
     names = {field.name for field in dataclasses.fields(PyTorchExecutionConfig)}
+    names -= set(TRAINING_FIELDS)
     paths: dict[str, Any] = {"model_path": Path(), "test_data_file": Path()}
     model = ModelConfig()
     for config in (model, TrainingConfig(model=model), InferenceConfig(model=model, **paths)):
@@ -205,11 +207,14 @@ def execution_settings(run: Recorder) -> None:
         told = says(error, TypeError, "PyTorchExecutionConfig", "torch_execution_config")
         everyone(run, told and cfg == before, f"{error!r}", "update_legacy_dict")
         flags = ["--backend", "pytorch", "--torch-num-workers", "3", "--torch-accelerator", "cpu"]
+        flags += ["--torch-learning-rate", "0.5", "--torch-logger_backend", "csv"]
         job = train_command.read_job(train_command.build_parser().parse_args(flags))
         update_legacy_dict(cfg, job.config)
         given = job.execution is not None and job.execution.num_workers == 3
         left = sorted(k for k in cfg if k in names or k.startswith("torch"))
         everyone(run, given and not left, f"{left} were written", "ptycho_train")
+        kept = (cfg["learning_rate"], cfg["logger_backend"])
+        everyone(run, kept == (1e-3, "none"), f"{kept} were written", "ptycho_train")
 
 
 # --------------------------------------------------------------------------- imports

@@ -74,7 +74,7 @@ def defaults(run: Recorder) -> None:
     _judge(run, training, found, "TrainingConfig, ptycho_train without flags")
     required = {"model_path": "here", "test_data_file": "there"}
     flags = [f"--{name}={value}" for name, value in required.items()]
-    config, _ = inference_cli.read_job(_parsed(inference_cli.build_parser(), *flags))
+    config = inference_cli.read_job(_parsed(inference_cli.build_parser(), *flags)).config
     given = {name: Path(value) for name, value in required.items()}
     inference = {**_declared(InferenceConfig, hidden=("model",)), **given}
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k != "model"}

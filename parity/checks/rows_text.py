@@ -114,7 +114,13 @@ _FIELD_FLAGS: dict[str, tuple[tuple[str, str], ...]] = {
         ("training-config", ""),
         ("execution-config", "torch_"),
     ),
-    "ptycho.cli.inference": (("inference-config", ""),),
+    "ptycho.cli.inference": (("inference-config", ""), ("execution-config", "torch_")),
+    "ptycho_torch.train": (
+        ("model-config", ""),
+        ("training-config", ""),
+        ("execution-config", ""),
+    ),
+    "ptycho_torch.inference": (("inference-config", ""),),
     "ptycho.cli.overlap": (),
     "ptycho.cli.evaluate": (),
 }

@@ -36,7 +36,8 @@ class Section:
     ``name`` is the key of its nested mapping in YAML; its keys are accepted there, and at the
     top level (with the prefix). ``prefix`` goes before every flag (``"torch"`` gives
     ``--torch-devices``). ``choices`` narrows fields that the types leave open. ``aliases`` are
-    further spellings of a flag. ``hidden`` fields get no flag.
+    further spellings of a flag, ``negations`` those that switch a boolean off. ``hidden`` fields
+    get no flag.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Section:
     help: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    negations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
 
     def fields(self) -> dict[str, dataclasses.Field[Any]]:
@@ -242,7 +244,12 @@ def _add_flag(group: Any, section: Section, f: dataclasses.Field[Any], hint: Any
     names = _spellings(section, f.name)
     if _is_bool(hint):
         group.add_argument(*names, action=argparse.BooleanOptionalAction, **common)
+        for name in section.negations.get(f.name, ()):
+            _add_off(group, names, [f"--{name}", f"--{name.replace('_', '-')}"], common)
         return
+    switch = bool in _members(hint)  # with a word for a third way
+    if switch:
+        _add_off(group, names, [name.replace("--", "--no-", 1) for name in names], common)
     literal = typing.get_origin(hint) is typing.Literal
     choices = section.choices.get(f.name) or (typing.get_args(hint) if literal else None)
     group.add_argument(
@@ -250,8 +257,14 @@ def _add_flag(group: Any, section: Section, f: dataclasses.Field[Any], hint: Any
         type=str if literal else partial(_argument_type, hint=hint),
         choices=choices,
         metavar=None if choices else f.name.upper(),
+        **({"nargs": "?", "const": True} if switch else {}),
         **common,
     )
+
+
+def _add_off(group: Any, on: list[str], off: list[str], common: Mapping[str, Any]) -> None:
+    text = f"switches {on[0]} off"
+    group.add_argument(*dict.fromkeys(off), action="store_false", **{**common, "help": text})
 
 
 def make_parser(

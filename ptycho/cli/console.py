@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -48,15 +49,22 @@ def _logging_to_stderr(quiet: bool, verbose: bool) -> Iterator[None]:
     before = root.handlers[:], root.level, {n: logging.getLogger(n).level for n in _CHATTY}
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT if verbose else "%(message)s"))
+    before_format = warnings.formatwarning
     root.handlers[:] = [handler]
     root.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
-    logging.captureWarnings(True)
     for name in () if verbose else _CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            # What is deprecated here is for the user to know: Python would keep it back.
+            warnings.filterwarnings("default", category=DeprecationWarning, module=r"ptycho")
+            logging.captureWarnings(True)
+            if not verbose:
+                warnings.formatwarning = lambda message, *_, **__: f"warning: {message}"
+            yield
     finally:
         logging.captureWarnings(False)
+        warnings.formatwarning = before_format
         root.handlers[:] = before[0]
         root.setLevel(before[1])
         for name, level in before[2].items():

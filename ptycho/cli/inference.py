@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,21 @@ from typing import TYPE_CHECKING, Any
 from ptycho.cli import field_help
 from ptycho.cli.arguments import Section, make_parser, merge
 from ptycho.cli.console import run_command, say
-from ptycho.cli.train import check_crop, declared_domain, pattern_side, require_file
-from ptycho.config.config import InferenceConfig, ModelConfig
+from ptycho.cli.train import (
+    EXECUTION_CHOICES,
+    check_crop,
+    declared_domain,
+    naming,
+    pattern_side,
+    require_file,
+    warn_of_torch_flags,
+)
+from ptycho.config.config import InferenceConfig, ModelConfig, PyTorchExecutionConfig
 
 if TYPE_CHECKING:
     from ptycho.raw_data import RawData
 
-__all__ = ["main"]
+__all__ = ["InferenceJob", "InferenceOptions", "carry_out", "main"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +43,13 @@ class InferenceOptions:
     comparison_plot: bool = False
 
 
+#: Execution settings that a reconstruction has no use for.
+NOT_IN_INFERENCE = tuple(
+    f.name
+    for f in dataclasses.fields(PyTorchExecutionConfig)
+    if f.name not in ("accelerator", "inference_batch_size")
+)
+
 SECTIONS = (
     Section(
         "inference",
@@ -44,7 +60,25 @@ SECTIONS = (
         hidden=("model",),
     ),
     Section("run", "stitching", InferenceOptions, help=field_help.RUN),
+    Section(
+        "torch",
+        "PyTorch execution (--backend pytorch)",
+        PyTorchExecutionConfig,
+        prefix="torch",
+        help=field_help.EXECUTION,
+        choices=EXECUTION_CHOICES,
+        hidden=NOT_IN_INFERENCE,
+    ),
 )
+
+
+@dataclass(frozen=True)
+class InferenceJob:
+    """Everything one call of ``ptycho_inference`` was asked to do."""
+
+    config: InferenceConfig
+    options: InferenceOptions
+    execution: PyTorchExecutionConfig | None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,20 +91,35 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
 
-def read_job(namespace: argparse.Namespace) -> tuple[InferenceConfig, InferenceOptions]:
+def require_paths(given: Mapping[str, Any]) -> tuple[Path, Path]:
+    """Return model_path and test_data_file; ``ValueError`` naming the flag that is missing."""
+    for name in ("model_path", "test_data_file"):
+        if name not in given:
+            raise ValueError(f"--{name} is required (on the command line or in --config)")
+    return given["model_path"], given["test_data_file"]
+
+
+def read_job(namespace: argparse.Namespace) -> InferenceJob:
     """Turn flags and YAML into a job; raises ``ValueError`` or ``FileNotFoundError``."""
     values = merge(namespace, SECTIONS)
-    for name in ("model_path", "test_data_file"):
-        if name not in values["inference"]:
-            raise ValueError(f"--{name} is required (on the command line or in --config)")
+    require_paths(values["inference"])
     # The bundle brings the model's own configuration.
     config = InferenceConfig(model=ModelConfig(), **values["inference"])
-    return config, InferenceOptions(**values["run"])
+    warn_of_torch_flags(values["torch"], config.backend)
+    execution = None
+    if config.backend == "pytorch":
+        execution = PyTorchExecutionConfig(**values["torch"])
+    return InferenceJob(config, InferenceOptions(**values["run"]), execution)
 
 
 def infer(namespace: argparse.Namespace) -> None:
     """Carry out the parsed command."""
-    config, options = read_job(namespace)
+    carry_out(read_job(namespace), namespace)
+
+
+def carry_out(job: InferenceJob, namespace: argparse.Namespace) -> None:
+    """Reconstruct as ``job`` says, and save and tell what came of it."""
+    config, options = job.config, job.options
     require_file(config.test_data_file, "--test_data_file")
     if not config.model_path.exists():
         raise FileNotFoundError(f"--model_path: no such file or directory: {config.model_path}")
@@ -93,18 +142,21 @@ def infer(namespace: argparse.Namespace) -> None:
     if options.comparison_plot and raw.objectGuess is None:
         raise ValueError(f"--comparison_plot: {config.test_data_file} has no objectGuess")
     check_crop(options.M, pattern_side(raw, config.test_data_file))
-    model, restored = load_inference_bundle_with_backend(config.model_path, config)
-    check_fit(raw, restored, config)
-    amplitude, phase, results = backend.reassemble_cdi_image(
-        raw,
-        config,
-        model,
-        flip_x=options.flip_x,
-        flip_y=options.flip_y,
-        transpose=options.transpose,
-        M=options.M,
-        keep_patches=config.debug,
+    model, restored = load_inference_bundle_with_backend(
+        config.model_path, config, torch_execution_config=job.execution
     )
+    check_fit(raw, restored, config)
+    with naming(config.test_data_file):
+        amplitude, phase, results = backend.reassemble_cdi_image(
+            raw,
+            config,
+            model,
+            flip_x=options.flip_x,
+            flip_y=options.flip_y,
+            transpose=options.transpose,
+            M=options.M,
+            keep_patches=config.debug,
+        )
     backend.save_outputs(amplitude, phase, results, str(config.output_dir))
     say(f"reconstruction: {config.output_dir / 'reconstruction.npz'}", namespace)
     say(f"images: {config.output_dir}/reconstructed_{{amplitude,phase}}.png", namespace)

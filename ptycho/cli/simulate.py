@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho.cli.arguments import Section, make_parser, merge
 from ptycho.cli.console import run_command, say
+from ptycho.config.config import SUPPORTED_N
 from ptycho.simulation.settings import ScanSettings
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from ptycho.raw_data import RawData
 
 __all__ = ["main"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -127,6 +131,10 @@ def simulate_scan_file(namespace: argparse.Namespace) -> None:
     scan.parent.mkdir(parents=True, exist_ok=True)
     raw.to_file(scan)
     say(f"wrote {scan}: {describe(raw)}", namespace)
+    if settings.N not in SUPPORTED_N:
+        logger.warning(
+            "networks take patterns of N in %s; this scan has N=%d", SUPPORTED_N, settings.N
+        )
     if preview is not None and picture is not None:
         from ptycho.io.atomic import write_bytes
 

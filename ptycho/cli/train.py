@@ -22,7 +22,7 @@ from ptycho.config.config import ModelConfig, PyTorchExecutionConfig, TrainingCo
 if TYPE_CHECKING:
     from ptycho.raw_data import RawData
 
-__all__ = ["main"]
+__all__ = ["Job", "RunOptions", "carry_out", "main"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +40,19 @@ class RunOptions:
     transpose: bool = False
 
 
+#: Values of execution settings whose types leave them open.
+EXECUTION_CHOICES = {
+    "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
+    "precision": ("32-true", "16-mixed", "bf16-mixed"),
+}
+
 EXECUTION_SECTION = Section(
     "torch",
     "PyTorch execution (--backend pytorch)",
     PyTorchExecutionConfig,
     prefix="torch",
     help=field_help.EXECUTION,
-    choices={
-        "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
-        "precision": ("32-true", "16-mixed", "bf16-mixed"),
-    },
+    choices=EXECUTION_CHOICES,
 )
 
 SECTIONS = (
@@ -94,7 +97,15 @@ def read_job(namespace: argparse.Namespace) -> Job:
     execution = None
     if values["torch"] or config.backend == "pytorch":
         execution = PyTorchExecutionConfig(**values["torch"])
+    warn_of_torch_flags(values["torch"], config.backend)
     return Job(config, RunOptions(**values["run"]), execution, values)
+
+
+def warn_of_torch_flags(given: Mapping[str, Any], backend: str) -> None:
+    """Say which of PyTorch's execution settings another backend does not look at."""
+    if given and backend != "pytorch":
+        flags = ", ".join(f"--torch-{name}" for name in sorted(given))
+        logger.warning("%s: no effect with --backend %s", flags, backend)
 
 
 def require_file(path: Path | None, flag: str) -> Path:
@@ -157,9 +168,25 @@ def _taken_back_if_empty(directory: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def naming(*files: Path | None) -> Iterator[None]:
+    """Put the scan files' names before what is said of their positions."""
+    from ptycho.core.position_checks import PositionError
+
+    try:
+        yield
+    except PositionError as error:
+        names = " or ".join(str(path) for path in files if path is not None)
+        raise ValueError(f"{names}: {error}") from error
+
+
 def train(namespace: argparse.Namespace) -> None:
     """Carry out the parsed command."""
-    job = read_job(namespace)
+    carry_out(read_job(namespace), namespace)
+
+
+def carry_out(job: Job, namespace: argparse.Namespace) -> None:
+    """Train as ``job`` says, and save and tell what came of it."""
     train_file = require_file(job.config.train_data_file, "--train_data_file")
     test_file = job.config.test_data_file
     if test_file is not None:
@@ -184,7 +211,7 @@ def train(namespace: argparse.Namespace) -> None:
     test = None
     if test_file is not None:
         test = backend.load_data(test_file, measurement_domain=domain)
-    with _taken_back_if_empty(config.output_dir):
+    with _taken_back_if_empty(config.output_dir), naming(train_file, test_file):
         prepare_output_dir(config.output_dir)
         if leads(job):
             say(f"scan:    {sampling_line(raw)}", namespace)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ptycho.core.geometry import LARGEST_CANVAS, FloatArray
 
-__all__ = ["check_canvas", "check_group_spread", "check_scan_extent"]
+__all__ = ["PositionError", "check_canvas", "check_group_spread", "check_scan_extent"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,8 +26,12 @@ _UNITS = (
 )
 
 
+class PositionError(ValueError):
+    """Scan positions that make no picture; the message says why, not where they come from."""
+
+
 def check_scan_extent(positions: FloatArray, N: int) -> None:
-    """Raise ``ValueError`` for positions (n, 2) that are no object pixels for patches of side N.
+    """Raise ``PositionError`` for positions (n, 2) that are no object pixels for patches of side N.
 
     They span more than the largest canvas, or all lie within 1e-3 pixel without being equal.
     Equal positions of several patterns get a warning.
@@ -38,20 +42,20 @@ def check_scan_extent(positions: FloatArray, N: int) -> None:
         width, height = np.ptp(positions, axis=0).tolist()
     extent = max(width, height)
     if extent + N > LARGEST_CANVAS:
-        raise ValueError(_too_wide("scan positions", width, height, extent + N))
+        raise PositionError(_too_wide("scan positions", width, height, extent + N))
     if extent == 0:
         _LOG.warning(
             "all %d scan positions are equal: nothing overlaps but the same place", len(positions)
         )
     elif extent < _LEAST_EXTENT:
-        raise ValueError(
+        raise PositionError(
             f"scan positions span {width:.3g} x {height:.3g} pixels, less than {_LEAST_EXTENT:g}: "
             f"are they metres? {_UNITS}"
         )
 
 
 def check_canvas(offsets: FloatArray, M: int, centre: FloatArray) -> None:
-    """Raise ``ValueError`` where patches of M pixels at ``offsets`` (K, 2) need too much canvas.
+    """Raise ``PositionError`` where patches of M pixels at ``offsets`` (K, 2) need too much canvas.
 
     The canvas lies around ``centre`` [x, y].
     """
@@ -59,7 +63,7 @@ def check_canvas(offsets: FloatArray, M: int, centre: FloatArray) -> None:
         side = M + 2 * float(np.abs(offsets - centre).max())
         width, height = np.ptp(offsets, axis=0).tolist()
     if side > LARGEST_CANVAS:
-        raise ValueError(_too_wide("offsets", width, height, side))
+        raise PositionError(_too_wide("offsets", width, height, side))
 
 
 def _too_wide(name: str, width: float, height: float, side: float) -> str:
@@ -70,7 +74,7 @@ def _too_wide(name: str, width: float, height: float, side: float) -> str:
 
 
 def check_group_spread(positions: FloatArray, groups: NDArray[Any], N: int) -> None:
-    """Raise ``ValueError`` for a group of C positions further from its centre than 4 N.
+    """Raise ``PositionError`` for a group of C positions further from its centre than 4 N.
 
     Patches so far apart do not overlap, and the canvas of their merge would be mostly empty.
     """
@@ -80,7 +84,7 @@ def check_group_spread(positions: FloatArray, groups: NDArray[Any], N: int) -> N
     spread = np.abs(members - members.mean(axis=1, keepdims=True)).max(axis=(1, 2))
     worst = int(spread.argmax())
     if spread[worst] > _MOST_SPREAD * N:
-        raise ValueError(
+        raise PositionError(
             f"the positions {groups[worst].tolist()} form a group but lie up to "
             f"{spread[worst]:.6g} pixels from their centre, more than {_MOST_SPREAD} N = "
             f"{_MOST_SPREAD * N}: their patches do not overlap. Leave out stray positions, use "

@@ -97,14 +97,14 @@ def _ready_backend(name: str) -> ModuleType:
     return module
 
 
-def bundle_reader(backend: ModuleType) -> Callable[[str | Path], tuple[Any, dict[str, Any]]]:
+def bundle_reader(backend: ModuleType) -> Callable[..., tuple[Any, dict[str, Any]]]:
     """Return the function by which ``backend`` itself loads a bundle, whoever wrote it.
 
     That is its ``load_inference_bundle``, but for TensorFlow, where the client's door of that
     name lets the backend answer that wrote the bundle.
     """
     own = getattr(backend, "load_inference_bundle_tensorflow", None)
-    reader: Callable[[str | Path], tuple[Any, dict[str, Any]]]
+    reader: Callable[..., tuple[Any, dict[str, Any]]]
     reader = own or backend.load_inference_bundle
     return reader
 
@@ -144,7 +144,7 @@ def _prepare_training(config: TrainingConfig) -> ModuleType:
 
 
 def _execution_keyword(
-    config: TrainingConfig, execution: PyTorchExecutionConfig | None
+    config: TrainingConfig | InferenceConfig, execution: PyTorchExecutionConfig | None
 ) -> dict[str, PyTorchExecutionConfig]:
     if config.backend == "pytorch":
         return {"execution_config": execution or PyTorchExecutionConfig()}
@@ -212,12 +212,13 @@ def load_inference_bundle_with_backend(
     bundle_dir: str | Path,
     config: InferenceConfig | TrainingConfig,
     model_name: str = "diffraction_to_obj",
+    torch_execution_config: PyTorchExecutionConfig | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Load a bundle, written by whichever backend, into ``config.backend``.
 
     ``bundle_dir`` is the directory holding ``wts.h5.zip``, the file itself, or an unpacked
     bundle. The configuration in the bundle wins over ``config`` and is restored to
-    ``params.cfg``.
+    ``params.cfg``. ``torch_execution_config`` tells the PyTorch backend what to predict on.
 
     Returns (model, parameters): ``model.predict([X * intensity_scale, local_offsets])`` gives
     object patches, complex64 (B, N, N, 1); the parameters are the legacy dictionary.
@@ -235,5 +236,8 @@ def load_inference_bundle_with_backend(
         )
     validate_sampling(config)
     _ready_backend(config.backend)
-    model, restored = bundle_reader(backend)(bundle_dir)
+    given: dict[str, Any] = {}
+    if torch_execution_config is not None:
+        given = _execution_keyword(config, torch_execution_config)
+    model, restored = bundle_reader(backend)(bundle_dir, **given)
     return model, restored

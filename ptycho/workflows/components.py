@@ -157,13 +157,15 @@ def reassemble_cdi_image(
     return reassemble_image(test_data, config, model, flip_x, flip_y, transpose, M, keep_patches)
 
 
-def load_inference_bundle(path: str | Path) -> tuple[Any, dict[str, Any]]:
+def load_inference_bundle(
+    path: str | Path, execution_config: Any = None
+) -> tuple[Any, dict[str, Any]]:
     """Load a saved model of either backend; return (model, copy of ``params.cfg``).
 
     ``path`` is the directory holding ``wts.h5.zip``, the archive, or an unpacked one.
     ``model.predict([X * intensity_scale, local_offsets])`` gives object patches, complex64
     (B, N, N, 1). ``params.cfg`` takes the model's configuration, scales and probe from the
-    bundle, but no paths.
+    bundle, but no paths. ``execution_config`` is for the PyTorch backend, if it answers.
 
     The backend that wrote the bundle answers; where its framework is missing the other one does,
     with a warning. :func:`load_inference_bundle_tensorflow` is TensorFlow's answer.
@@ -171,7 +173,10 @@ def load_inference_bundle(path: str | Path) -> tuple[Any, dict[str, Any]]:
     Raises ``FileNotFoundError`` where there is no bundle, ``ValueError`` (``ArchiveError``) for
     a file that is none, ``RuntimeError`` where no framework is usable.
     """
-    model, restored = backend_selector.bundle_reader(backend_selector.serving_backend(path))(path)
+    backend = backend_selector.serving_backend(path)
+    told = execution_config is not None and backend.BACKEND == "pytorch"
+    given = {"execution_config": execution_config} if told else {}
+    model, restored = backend_selector.bundle_reader(backend)(path, **given)
     return model, restored
 
 

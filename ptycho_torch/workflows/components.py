@@ -156,18 +156,23 @@ def reassemble_cdi_image(
     return reassemble_image(test_data, config, model, flip_x, flip_y, transpose, M, keep_patches)
 
 
-def load_inference_bundle(path: str | Path) -> tuple[Any, dict[str, Any]]:
+def load_inference_bundle(
+    path: str | Path, execution_config: PyTorchExecutionConfig | None = None
+) -> tuple[Any, dict[str, Any]]:
     """Load a saved model of either backend; return (model, copy of ``params.cfg``).
 
     ``path`` is the directory holding ``wts.h5.zip``, the archive, or an unpacked one.
     ``model.predict([X * intensity_scale, local_offsets])`` gives object patches, complex64
     (B, N, N, 1). ``params.cfg`` takes the model's configuration, scales and probe from the
-    bundle, but no paths.
+    bundle, but no paths. ``execution_config`` says on what to predict, and how much at a time.
 
     Raises ``FileNotFoundError`` where there is no bundle, ``ValueError`` (``ArchiveError``) for
     a file that is none, ``RuntimeError`` without torch and Lightning.
     """
     model, bundle = model_manager.load(path)
+    if execution_config is not None:
+        model.accelerator = execution_config.accelerator
+        model.batch_size = execution_config.inference_batch_size or model.batch_size
     return model, adopt_bundle(bundle)
 
 

@@ -1,0 +1,1 @@
+"""What the PyTorch commands share."""
