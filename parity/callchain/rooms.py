@@ -11,13 +11,23 @@ from parity.callchain.symbols import SourceFunction
 __all__ = ["kept"]
 
 _CORE = (
-    *("archive", "bundle", "container", "grouping", "loading", "outputs", "resume", "sampling"),
+    *(
+        "after_epoch",
+        "archive",
+        "bundle",
+        "container",
+        "grouping",
+        "loading",
+        "outputs",
+        "resume",
+        "sampling",
+    ),
     *("scaling", "schedule", "stitching", "training_plan", "training_state", "weights"),
     *("weights_file", "workflow"),
 )
 _SHARED = ("config.config", "cli.inference", "cli.train", "raw_data", "workflows.backend_selector")
 #: Rooms that either backend has; frameworks call layers as they like, so layers are none.
-_WING = ("losses", "model", "model_manager", "moments", "physics", "training")
+_WING = ("losses", "model", "model_manager", "moments", "optimisers", "physics", "training")
 _OWN = ("ptycho.tensorflow_import", "ptycho_torch.torch_import", "ptycho_torch.dataloader")
 
 ROOMS = frozenset(
@@ -37,12 +47,14 @@ ROOMS = frozenset(
 DETAILS = frozenset(
     {
         "ptycho.cli.inference:build_parser",
+        "ptycho.cli.inference:require_paths",
         "ptycho.cli.train:build_parser",
         "ptycho.cli.train:check_crop",
         "ptycho.cli.train:declared_domain",
         "ptycho.cli.train:model_manager",
         "ptycho.cli.train:pattern_side",
         "ptycho.cli.train:require_file",
+        "ptycho.cli.train:warn_of_torch_flags",
         "ptycho.config.config:dataclass_to_legacy_dict",
         "ptycho.config.config:validate_model_config",
         "ptycho.config.config:validate_sampling",

@@ -17,7 +17,7 @@ _SUBJECTS = ("tensorflow", "pytorch")
 def _caught(function):
     try:
         function()
-    except Exception as error:  # noqa: BLE001  # any will do
+    except Exception as error:  # any will do
         return error
     raise AssertionError("nothing was raised")
 
