@@ -1,6 +1,7 @@
 """The most memory that training and inference take, beside the size of the scan.
 
-    python benchmarks/memory.py [--patterns 20000] [--backend tensorflow|pytorch] [--json FILE]
+    python benchmarks/memory.py [--patterns 20000] [--backend tensorflow|pytorch]
+        [--gridsize 1|2|3] [--json FILE]
 
 Runs ``ptycho_train`` and ``ptycho_inference`` on a scan of float32 patterns of 64 x 64 pixels, for
 gridsize 1, 2 and 3, each in a process of its own, and on one of 200 patterns: what that takes is
@@ -70,6 +71,7 @@ def main() -> int:
     )
     parser.add_argument("--patterns", type=int, default=20000)
     parser.add_argument("--backend", choices=("tensorflow", "pytorch"))
+    parser.add_argument("--gridsize", type=int, choices=(1, 2, 3))
     parser.add_argument("--json", type=Path, help="where to write the figures")
     args = parser.parse_args()
     figures: list[dict[str, Any]] = []
@@ -80,6 +82,8 @@ def main() -> int:
         write_scan(place / "compressed.npz", args.patterns, compressed=True)
         for backend in (args.backend,) if args.backend else ("tensorflow", "pytorch"):
             for gridsize, scan in ((1, "scan"), (2, "scan"), (3, "scan"), (2, "compressed")):
+                if args.gridsize not in (None, gridsize):
+                    continue
                 bare = peaks(backend, place / "few.npz", gridsize, place)
                 for step, found in peaks(backend, place / f"{scan}.npz", gridsize, place).items():
                     row = {

@@ -35,8 +35,8 @@ from ptycho.simulation.simulate import built_in_scan
 #: (N, gridsize, batch size), the small ones first.
 QUICK = ((64, 1, 16), (64, 2, 16))
 WHOLE = (*QUICK, (64, 1, 64), (64, 2, 64), (128, 1, 16), (128, 2, 16), (128, 1, 64), (128, 2, 64))
-#: Steps in the epochs that are timed.
-_STEPS = 6
+#: Groups in an epoch that is timed, and epochs beside the first.
+_GROUPS, _EPOCHS = 128, 3
 
 Action = Callable[[], Any]
 
@@ -66,13 +66,12 @@ class Scene:
 
     @classmethod
     def of(cls, N: int, gridsize: int, batch: int) -> Scene:
-        """Return a scene whose epochs have ``_STEPS`` batches."""
-        groups = _STEPS * batch
+        """Return a scene whose epochs have ``_GROUPS`` groups."""
         config = TrainingConfig(
-            model=ModelConfig(N=N, gridsize=gridsize), batch_size=batch, n_groups=groups,
+            model=ModelConfig(N=N, gridsize=gridsize), batch_size=batch, n_groups=_GROUPS,
             nepochs=1, validation_fraction=0.0,
         )  # fmt: skip
-        container = create_container(built_in_scan(N=N, n_positions=groups), config)
+        container = create_container(built_in_scan(N=N, n_positions=_GROUPS), config)
         return cls(config, container, plan_training(container, config))
 
     @property
@@ -187,7 +186,8 @@ def _tensorflow_actions(scene: Scene) -> dict[str, Action]:
             sources = [*inputs[1:], *kernels, *biases]
             tape.watch(sources)
             outputs = forward(inputs, kernels, biases)
-        return tape.gradient(outputs, sources, output_gradients=slopes)
+        # What is not returned would not be computed.
+        return [*outputs, *tape.gradient(outputs, sources, output_gradients=slopes)]
 
     predicted = tf.function(forward, autograph=False)
     return {
@@ -232,22 +232,32 @@ def in_turns(actions: dict[str, Action], runs: int) -> dict[str, tuple[float, fl
     }
 
 
-def _seconds(train: Callable[..., Any], scene: Scene, epochs: int) -> float:
+def _spent(train: Callable[..., Any], scene: Scene, epochs: int) -> tuple[float, float]:
+    """Return the seconds of clock and processor that a training takes."""
     config = dataclasses.replace(scene.config, nepochs=epochs)
-    start = time.perf_counter()
+    clock, processor = time.perf_counter(), time.process_time()
     train(scene.container, config, progress=False)
-    return time.perf_counter() - start
+    return time.perf_counter() - clock, time.process_time() - processor
+
+
+def _beyond_steps(train: Callable[..., Any], scene: Scene, step: Action, runs: int) -> list[float]:
+    """Return what an epoch takes beyond its steps, relative to these: of clock and processor."""
+    steps = scene.plan.steps_per_epoch
+    found: list[tuple[float, ...]] = []
+    for _ in range(runs):
+        short = _spent(train, scene, 1)
+        long = _spent(train, scene, 1 + _EPOCHS)
+        bare = in_turns({"step": step}, steps)["step"]
+        epoch = [(b - a) / _EPOCHS for a, b in zip(short, long, strict=True)]
+        found.append(tuple(e / (steps * s) - 1 for e, s in zip(epoch, bare, strict=True)))
+    return [statistics.median(each) for each in zip(*found, strict=True)]
 
 
 def measure(backend: str, N: int, gridsize: int, batch: int, runs: int) -> dict[str, Any]:
     """Return the figures of one configuration."""
     scene = Scene.of(N, gridsize, batch)
     training = _training(backend)
-    firsts = [_seconds(training.train, scene, 1) for _ in range(2)]
-    longer = [
-        (_seconds(training.train, scene, 3) - _seconds(training.train, scene, 1)) / 2
-        for _ in range(max(1, runs // 3))
-    ]
+    firsts = [_spent(training.train, scene, 1)[0] for _ in range(2)]
     actions = (_torch_actions if backend == "pytorch" else _tensorflow_actions)(scene)
     trained = training.train(scene.container, scene.config, progress=False, max_steps=1)
     predictor = _predictor(backend, trained)
@@ -255,7 +265,8 @@ def measure(backend: str, N: int, gridsize: int, batch: int, runs: int) -> dict[
     actions["prediction"] = lambda: predictor.predict(inputs, batch_size=batch)
     took = in_turns(actions, runs)
     step, prediction = took["step"][0], took["prediction"][0]
-    epoch = statistics.median(longer)
+    whole = scene.plan.steps_per_epoch * step
+    beyond = _beyond_steps(training.train, scene, actions["step"], max(1, runs // 3))
     return {
         "backend": backend,
         "N": N,
@@ -269,9 +280,10 @@ def measure(backend: str, N: int, gridsize: int, batch: int, runs: int) -> dict[
         "prediction_cpu_seconds": took["prediction"][1],
         "prediction_ratio": prediction / took["floor of prediction"][0],
         "prediction_gflop": scene.flops(training=False) / 1e9,
-        "epoch_overhead": epoch / (_STEPS * step) - 1,
-        "first_training_seconds": firsts[0] - _STEPS * step,
-        "second_training_seconds": firsts[1] - _STEPS * step,
+        "epoch_overhead": beyond[0],
+        "epoch_cpu_overhead": beyond[1],
+        "first_training_seconds": firsts[0] - whole,
+        "second_training_seconds": firsts[1] - whole,
     }
 
 
@@ -282,7 +294,8 @@ def line(found: dict[str, Any]) -> str:
         f"batch={found['batch']:2}  step {found['step_seconds']:.3f} s, "
         f"{found['step_ratio']:.2f} x convolutions ({found['step_gflop']:.0f} GFLOP)  "
         f"prediction {found['prediction_seconds']:.3f} s, {found['prediction_ratio']:.2f} x  "
-        f"rest of an epoch {100 * found['epoch_overhead']:.1f} %  "
+        f"rest of an epoch {100 * found['epoch_overhead']:.1f} % "
+        f"(processor {100 * found['epoch_cpu_overhead']:.1f} %)  "
         f"start {found['first_training_seconds']:.1f} s, "
         f"then {found['second_training_seconds']:.1f} s"
     )
