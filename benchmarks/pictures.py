@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,15 +28,15 @@ def rows() -> Iterator[Row]:
                 runs=3 if n > 1_000 else 7, quick=n * M < 1_000_000,
             )  # fmt: skip
     for backend in ("tensorflow", "pytorch"):
-        for state in (False, True):
-            kept = "with Adam's moments" if state else "weights only"
-            limits = {} if state else {"megabytes": 12.0}
+        for compact in (True, False):
+            kept = "compact" if compact else "whole, with Adam's moments"
             yield Row(
-                "archive", f"save, {backend}, {kept}", partial(_save, backend, state),
-                "write the same bytes", seconds=1.0, limits=limits, runs=5,
+                "archive", f"save, {backend}, {kept}", partial(_archive, backend, compact, False),
+                "write the same bytes", seconds=1.0, runs=5,
+                limits={"megabytes": 12.0} if compact else {},
             )  # fmt: skip
             yield Row(
-                "archive", f"load, {backend}, {kept}", partial(_load, backend, state),
+                "archive", f"load, {backend}, {kept}", partial(_archive, backend, compact, True),
                 "read the same bytes", seconds=1.0, runs=5,
             )  # fmt: skip
 
@@ -61,8 +59,8 @@ def _stitch(n: int, M: int) -> Work:
     return Work(partial(reassemble, patches, offsets, M), floor)
 
 
-def trained(backend: str, state: bool) -> tuple[Any, Any]:
-    """Return (model manager, model) of a few training steps with the default network."""
+def _trained(backend: str) -> tuple[Any, Any]:
+    """Return (model manager, model) after two training steps of the default network."""
     from ptycho.config.config import ModelConfig, TrainingConfig
     from ptycho.core.workflow import configure, create_container
     from ptycho.simulation.simulate import built_in_scan
@@ -78,32 +76,20 @@ def trained(backend: str, state: bool) -> tuple[Any, Any]:
     else:
         from ptycho_torch.training import train
     model = train(create_container(scan, config), config, max_steps=2, progress=False)
-    return components.model_manager, model if state else replace(model, state=None)
+    return components.model_manager, model
 
 
-def _save(backend: str, state: bool) -> Work:
-    manager, model = trained(backend, state)
+def _archive(backend: str, compact: bool, loading: bool) -> Work:
+    manager, model = _trained(backend)
     folder = Path(tempfile.mkdtemp())
-    data = manager.save(folder, model).read_bytes()
+    save = partial(manager.save, folder, model, compact=compact)
+    path = save()
+    data = path.read_bytes()
 
     def facts() -> dict[str, float]:
         shutil.rmtree(folder)
         return {"megabytes": len(data) / 1e6}
 
-    return Work(
-        partial(manager.save, folder, model), partial((folder / "floor").write_bytes, data), facts
-    )
-
-
-def _load(backend: str, state: bool) -> Work:
-    manager, model = trained(backend, state)
-    folder = Path(tempfile.mkdtemp())
-    path = manager.save(folder, model)
-
-    def facts() -> dict[str, float]:
-        shutil.rmtree(folder)
-        return {}
-
-    return Work(
-        partial(manager.load, folder), lambda: io.BytesIO(path.read_bytes()).getvalue(), facts
-    )
+    if loading:
+        return Work(partial(manager.load, folder), path.read_bytes, facts)
+    return Work(save, partial((folder / "floor").write_bytes, data), facts)

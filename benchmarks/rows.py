@@ -30,7 +30,8 @@ class Work:
 class Row:
     """One line of the table.
 
-    ``prepare`` is called in the row's own process. ``seconds`` is the target of the step,
+    ``prepare`` is called in the row's own process; rows without it are measured ``together``, in
+    one process for all that have the same text there. ``seconds`` is the target of the step,
     ``ratio`` that of step over floor, ``above`` that of their difference in seconds; ``limits``
     bound facts. ``count`` is how many patterns, positions or patches the step handles, for cost
     per item. Rows that are not ``quick`` are left out by ``--quick``.
@@ -38,7 +39,7 @@ class Row:
 
     group: str
     name: str
-    prepare: Callable[[], Work]
+    prepare: Callable[[], Work] | None
     floor: str
     seconds: float | None = None
     ratio: float | None = None
@@ -48,6 +49,7 @@ class Row:
     series: str = ""
     runs: int = 7
     quick: bool = True
+    together: str = ""
 
     @property
     def key(self) -> str:
@@ -61,11 +63,12 @@ def measure(row: Row, runs: int | None = None) -> dict[str, Any]:
     The peak is read after the first run of the step, before the floor is run at all; ``ready_mib``
     is what imports and data had taken by then.
     """
+    assert row.prepare is not None, row.key
     work = row.prepare()
     gc.collect()
-    ready = _peak_mib()
+    ready = peak_mib()
     first = _seconds(work.step)
-    peak = _peak_mib()
+    peak = peak_mib()
     steps, floors = [], []
     for _ in range(runs or row.runs):
         steps.append(_seconds(work.step))
@@ -90,7 +93,8 @@ def _seconds(action: Action) -> float:
     return time.perf_counter() - start
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
+    """Return the peak memory of this process in MiB."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 

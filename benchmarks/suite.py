@@ -23,17 +23,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import pictures, scans, starting
+from benchmarks import pictures, scans, starting, steps
 from benchmarks.machine import facts
 from benchmarks.report import draw, flatness, table
 from benchmarks.rows import Row, measure
 
-_WARM_UP = ("-W", "ignore", "-m", "benchmarks.suite")
+_COMMAND = ("-W", "ignore", "-m", "benchmarks.suite")
 
 
 def every_row() -> Iterator[Row]:
     """Yield every row of the suite."""
-    for part in (starting, scans, pictures):
+    for part in (starting, scans, pictures, steps):
         yield from part.rows()
 
 
@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each row")
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"))
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--together", help=argparse.SUPPRESS)
     parser.add_argument("--row", help=argparse.SUPPRESS)
     parser.add_argument("--runs", type=int, help=argparse.SUPPRESS)
     return parser
@@ -63,8 +64,9 @@ def chosen(args: argparse.Namespace) -> list[Row]:
 
 
 def run(row: Row, args: argparse.Namespace) -> dict[str, Any]:
-    """Measure a row in a fresh process."""
-    command = [sys.executable, *_WARM_UP, "--row", row.key]
+    """Measure a row, or those that are measured together, in a fresh process."""
+    what = ["--together", row.together] if row.together else ["--row", row.key]
+    command = [sys.executable, *_COMMAND, *what]
     if args.quick:
         command += ["--runs", "3"]
     threads = str(args.threads)
@@ -85,6 +87,9 @@ def run(row: Row, args: argparse.Namespace) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     """Run the suite, or with ``--row`` one row of it."""
     args = build_parser().parse_args(argv)
+    if args.together:
+        print(json.dumps(steps.figures(args.together, args.runs or 7)))
+        return 0
     if args.row:
         row = next(each for each in every_row() if each.key == args.row)
         print(json.dumps(measure(row, args.runs)))
@@ -97,7 +102,11 @@ def main(argv: list[str] | None = None) -> int:
     start = time.perf_counter()
     for number, row in enumerate(rows, 1):
         print(f"[{number}/{len(rows)}] {row.key}", file=sys.stderr, flush=True)
-        results["rows"][row.key] = run(row, args)
+        if row.key in results["rows"]:
+            continue
+        found = run(row, args)
+        several = row.together and "failed" not in found
+        results["rows"].update(found if several else {row.key: found})
     results["flat"] = flatness(rows, results["rows"])
     results["total_seconds"] = time.perf_counter() - start
     args.output.mkdir(parents=True, exist_ok=True)

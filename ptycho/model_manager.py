@@ -55,16 +55,17 @@ def last_trained() -> TrainedModel:
     return _Holder.model
 
 
-def save(path: str | Path, trained: TrainedModel | None = None) -> Path:
+def save(path: str | Path, trained: TrainedModel | None = None, *, compact: bool = False) -> Path:
     """Save a trained model, by default the one trained last, and return the archive's path.
 
     ``path`` is a directory, made if missing, that gets ``wts.h5.zip``, or a path ending in
     ``.zip``. Equal models give equal bytes. What another backend has trained at the doors of
-    ``ptycho.workflows.components`` is saved by that one. Raises ``RuntimeError`` if nothing was
-    trained.
+    ``ptycho.workflows.components`` is saved by that one. ``compact`` leaves out what predicting
+    does not need: this backend's own files and the state from which a training goes on, and writes
+    the weights once. Raises ``RuntimeError`` if nothing was trained.
     """
     if trained is None and _Holder.backend is not None:
-        saved: Path = _Holder.backend.model_manager.save(path)
+        saved: Path = _Holder.backend.model_manager.save(path, compact=compact)
         return saved
     trained = trained or last_trained()
     require_tensorflow()
@@ -77,6 +78,8 @@ def save(path: str | Path, trained: TrainedModel | None = None) -> Path:
         params=trained.params,
         state=trained.state,
     )
+    if compact:
+        return write_bundle(path, bundle, {}, compact=True)
     return _write(path, bundle, trained.native)
 
 

@@ -45,7 +45,7 @@ def last_trained() -> TrainedModel:
     return _Holder.model
 
 
-def save(path: str | Path, trained: TrainedModel | None = None) -> Path:
+def save(path: str | Path, trained: TrainedModel | None = None, *, compact: bool = False) -> Path:
     """Save a trained model, by default the one trained last, and return the archive's path.
 
     ``path`` is a directory, made if missing, that gets ``wts.h5.zip``, or a path ending in
@@ -65,6 +65,8 @@ def save(path: str | Path, trained: TrainedModel | None = None) -> Path:
         params=trained.params,
         state=trained.state,
     )
+    if compact:
+        return write_bundle(path, bundle, {}, compact=True)
     return _write(path, bundle, trained.native)
 
 

@@ -39,6 +39,7 @@ MODULES = (
     "clauses_training",
     "clauses_archive",
     "clauses_payload",
+    "clauses_compact",
     "clauses_conversion",
     "clauses_resume",
     "clauses_endings",

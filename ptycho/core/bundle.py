@@ -57,6 +57,8 @@ from ptycho.core.weights_file import WeightsFile, dump_weights, load_weights
 
 _STATE = "autoencoder/training.h5"
 _REQUIRED = ("model.h5", "params.dill", "params.json")
+#: What a compact bundle leaves out: the other model's weights are the same.
+_SPARED = "diffraction_to_obj/model.h5"
 _NESTED_PATTERNS = (f"*/{ARCHIVE_NAME}", f"*/*/{ARCHIVE_NAME}")
 
 
@@ -101,12 +103,14 @@ def write_bundle(
     native: Mapping[str, bytes],
     *,
     custom_objects: Sequence[str] = (),
+    compact: bool = False,
 ) -> Path:
     """Write ``bundle`` and return the file's path; equal input gives equal bytes.
 
     ``path`` is a directory, made if missing, that gets ``wts.h5.zip``, or a path ending in
     ``.zip``. ``native`` maps member names such as ``autoencoder/model.keras`` to the backend's own
-    files, ``custom_objects`` names the Keras classes in them (TensorFlow).
+    files, ``custom_objects`` names the Keras classes in them (TensorFlow). ``compact`` writes
+    the weights once, and neither these files nor the state.
 
     Raises ``ValueError`` naming what cannot be saved, ``OSError`` naming the file where it cannot
     be written; an existing archive then stays as it was.
@@ -118,22 +122,23 @@ def write_bundle(
         weights = dict(bundle.weights)
         if model == "diffraction_to_obj":
             del weights["probe"]
-        members[f"{model}/model.h5"] = dump_weights(
-            WeightsFile(weights, bundle.backend, bundle.intensity_scale, bundle.normalisation)
-        )
+        if not (compact and f"{model}/model.h5" == _SPARED):
+            members[f"{model}/model.h5"] = dump_weights(
+                WeightsFile(weights, bundle.backend, bundle.intensity_scale, bundle.normalisation)
+            )
         members[f"{model}/params.dill"] = safe_pickle.dumps(params, "params")
         members[f"{model}/params.json"] = to_json(params)
-        if bundle.backend == "tensorflow":
+        if bundle.backend == "tensorflow" and not compact:
             members[f"{model}/custom_objects.dill"] = safe_pickle.dumps(
                 {"names": sorted(custom_objects)}, "custom_objects"
             )
-    if bundle.state is not None:
+    if bundle.state is not None and not compact:
         members[_STATE] = dump_state(bundle.state, bundle.config)
-    for name, data in native.items():
+    for name, data in () if compact else native.items():
         if name in members or name.partition("/")[0] not in MODELS:
             raise ValueError(f"native file {name!r}: expected a new name below one of {MODELS}")
         members[name] = bytes(data)
-    return write_archive(path, {**members, **manifest_members(bundle.backend, members)})
+    return write_archive(path, {**members, **manifest_members(bundle.backend, members, compact)})
 
 
 def _check_bundle(bundle: Bundle) -> None:
@@ -202,7 +207,7 @@ def read_bundle(path: str | Path, reader: str | None = None) -> Bundle:
 
 
 def _read_members(members: Mapping[str, bytes], manifest: dict[str, Any], place: Path) -> Bundle:
-    _check_members(members, manifest["checksums"], place)
+    _check_members(members, manifest, place)
     for name, data in members.items():
         file = name.rpartition("/")[2]
         if file in PAYLOADS:
@@ -265,10 +270,13 @@ def find_bundle(path: str | Path) -> Path:
     return nested[0]
 
 
-def _check_members(members: Mapping[str, bytes], checksums: Mapping[str, Any], place: Path) -> None:
+def _check_members(members: Mapping[str, bytes], manifest: Mapping[str, Any], place: Path) -> None:
+    checksums = manifest["checksums"]
     for name in checksums:
         check_name(name, place)
     for name in (f"{model}/{required}" for model in MODELS for required in _REQUIRED):
+        if name == _SPARED and manifest.get("compact") is True:
+            continue
         if name not in checksums or name not in members:
             raise MissingMember(f"{place}: {name!r} is missing; save the model again")
     for name, expected in checksums.items():
@@ -320,23 +328,25 @@ def _read_config(params: Mapping[str, Any], place: Path) -> ModelConfig:
 def _read_weights(
     members: Mapping[str, bytes], config: ModelConfig, backend: str, place: Path
 ) -> WeightsFile:
-    full, part = (
-        load_weights(members[f"{model}/model.h5"], config, f"{place}: {model}/model.h5")
-        for model in MODELS
-    )
+    full = load_weights(members["autoencoder/model.h5"], config, f"{place}: autoencoder/model.h5")
     if "probe" not in full.weights:
         raise BadWeights(f"{place}: autoencoder/model.h5: weight 'probe' is missing")
+    if _SPARED in members:
+        _check_same(load_weights(members[_SPARED], config, f"{place}: {_SPARED}"), full, place)
+    if full.backend != backend:
+        raise UnknownBackend(
+            f"{place}: the manifest says {backend!r}, model.h5 says {full.backend!r}; save it again"
+        )
+    return full
+
+
+def _check_same(part: WeightsFile, full: WeightsFile, place: Path) -> None:
     for name, value in part.weights.items():
         if not np.array_equal(value, full.weights[name]):
             raise BadWeights(f"{place}: the two models disagree on weight {name!r}; save it again")
     for name in ("intensity_scale", "normalisation", "backend"):
         if getattr(part, name) != getattr(full, name):
             raise BadWeights(f"{place}: the two models disagree on {name}; save it again")
-    if full.backend != backend:
-        raise UnknownBackend(
-            f"{place}: the manifest says {backend!r}, model.h5 says {full.backend!r}; save it again"
-        )
-    return full
 
 
 def _read_state(

@@ -28,9 +28,12 @@ BACKENDS = ("tensorflow", "pytorch")
 MANIFESTS = ("manifest.dill", "manifest.json")
 
 
-def manifest_members(backend: str, members: Mapping[str, bytes]) -> dict[str, bytes]:
+def manifest_members(
+    backend: str, members: Mapping[str, bytes], compact: bool = False
+) -> dict[str, bytes]:
     """Return the two manifests of the ``members`` that ``backend`` has written."""
-    manifest = {
+    manifest: dict[str, Any] = {"compact": True} if compact else {}
+    manifest |= {
         "backend": backend,
         "checksums": {name: hashlib.sha256(members[name]).hexdigest() for name in sorted(members)},
         "created_by": f"ptychopinn {_version()}",

@@ -350,3 +350,11 @@ def test_an_archive_three_levels_down_is_not_searched_for(tmp_path, corpus):
     (tmp_path / "a/b/c/wts.h5.zip").write_bytes(corpus.archive)
     with pytest.raises(FileNotFoundError):
         read_bundle(tmp_path)
+
+
+def test_a_compact_bundle_reads_as_the_whole_one_but_for_its_state(tmp_path, corpus):
+    path = write_bundle(tmp_path, corpus.make(), corpus.native, compact=True)
+    read, expected = read_bundle(path), corpus.make()
+    expected.state = None
+    corpus.assert_same(read, expected)
+    assert path.stat().st_size < 0.6 * len(corpus.archive)

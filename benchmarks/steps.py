@@ -1,0 +1,50 @@
+"""Rows: training steps, epochs and predictions, out of the figures of ``benchmarks.network``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.network import QUICK, WHOLE, measure
+from benchmarks.rows import Row, peak_mib
+
+_FLOOR = "bare convolutions"
+
+
+def rows() -> Iterator[Row]:
+    """Yield the rows; those of one network and backend are measured together."""
+    for N, gridsize, batch in WHOLE:
+        quick = (N, gridsize, batch) in QUICK
+        for backend in ("tensorflow", "pytorch"):
+            case = f"{backend}, N={N}, gridsize {gridsize}, batch {batch}"
+            kept: dict[str, Any] = {"together": case, "quick": quick, "count": batch}
+            yield Row("train", f"step, {case}", None, _FLOOR, ratio=1.2, **kept)
+            yield Row("train", f"epoch, {case}", None, "its steps", ratio=1.05, **kept)
+            yield Row("train", f"start, {case}", None, "second start", seconds=5.0, **kept)
+            yield Row("predict", f"batch, {case}", None, _FLOOR, ratio=1.2, **kept)
+
+
+def figures(case: str, runs: int) -> dict[str, dict[str, Any]]:
+    """Return the results of the rows of one case by their keys."""
+    backend, *rest = case.split(", ")
+    found = measure(backend, *(int(part.replace("=", " ").split()[-1]) for part in rest), runs)
+    epoch = 1 + found["epoch_overhead"]
+    pairs = {
+        "train: step": (found["step_seconds"], found["step_ratio"]),
+        "train: epoch": (found["step_seconds"] * epoch, epoch),
+        "train: start": (
+            found["first_training_seconds"],
+            found["first_training_seconds"] / max(found["second_training_seconds"], 1e-3),
+        ),
+        "predict: batch": (found["prediction_seconds"], found["prediction_ratio"]),
+    }
+    gflop = {"train: step": found["step_gflop"], "predict: batch": found["prediction_gflop"]}
+    peak = peak_mib()
+    return {
+        f"{name}, {case}": {
+            "seconds": seconds, "ratio": ratio, "floor_seconds": seconds / ratio, "runs": runs,
+            "peak_mib": peak, "ready_mib": peak,
+            **({"gflop": gflop[name]} if name in gflop else {}),
+        }
+        for name, (seconds, ratio) in pairs.items()
+    }  # fmt: skip
