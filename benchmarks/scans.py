@@ -32,6 +32,10 @@ def rows() -> Iterator[Row]:
                 "load", f"{name}, {dtype}, 4000 patterns", partial(_load, suffix, dtype), floor,
                 ratio=target, count=4000,
             )  # fmt: skip
+    yield Row(
+        "load", "NPZ in place, float32, 8000 patterns", _load_in_place, "read and checksum",
+        ratio=2.0, count=8000,
+    )  # fmt: skip
     for gridsize in (1, 2, 3):
         for n in (2_000, 20_000, 200_000):
             target = 0.05 if (gridsize, n) == (2, 20_000) else None
@@ -98,6 +102,23 @@ def _load(suffix: str, dtype: str) -> Work:
 
     floor = partial(zlib.decompress, packed) if packed else source.copy
     return Work(partial(RawData.from_file, path), floor, facts)
+
+
+def _load_in_place() -> Work:
+    folder = tempfile.mkdtemp()
+    path = scan(8000).to_file(Path(folder) / "scan.npz")
+
+    def facts() -> dict[str, float]:
+        size = path.stat().st_size
+        shutil.rmtree(folder)
+        return {"megabytes": size / 1e6}
+
+    def floor() -> None:
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(1 << 20):
+                zlib.crc32(block)
+
+    return Work(partial(RawData.from_file, path, in_place=True), floor, facts)
 
 
 def _group(n: int, gridsize: int) -> Work:

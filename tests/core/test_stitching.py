@@ -236,3 +236,16 @@ def test_ten_thousand_patches_are_stitched_at_once() -> None:
     # 0.5 s on one core; a loop over patches on the whole canvas takes minutes.
     assert time.process_time() - start < 3
     np.testing.assert_allclose(canvas[canvas != 0], 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_patches_in_any_memory_order_stitch_alike(dtype: type) -> None:
+    patches = np.stack([rough_object(8, 8) * k for k in range(1, 6)]).astype(dtype)
+    offsets = np.random.default_rng(4).uniform(0, 6, (5, 2))
+    turned = patches.transpose(0, 2, 1)
+    expected = reassemble(np.ascontiguousarray(turned), offsets, 6)
+    np.testing.assert_array_equal(reassemble(turned, offsets, 6), expected)
+    obj = rough_object(20, 20).astype(dtype)
+    np.testing.assert_array_equal(
+        extract_patches(obj.T, offsets + 7, 5), extract_patches(obj.T.copy(), offsets + 7, 5)
+    )
