@@ -20,7 +20,7 @@ help:
 	@echo "make test    run the test suite (ARGS=tests/core runs a part of it)"
 	@echo "make parity  check both backends against the specification"
 	@echo "make selftest  plant seeded defects: the gate has to see each, and nothing else"
-	@echo "make mutants  mutate comparison, reader and redline (hours); docs/mutants.md answers"
+	@echo "make mutants  mutate comparison, specification reader and redline (hours)"
 	@echo "make specs   lint the specification, and say what changed in it since the merge base"
 	@echo "make lint    style, types, imports between the rooms"
 	@echo "make setup   install into $(VENV) only; the others do it when needed"

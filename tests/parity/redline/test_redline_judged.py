@@ -67,9 +67,9 @@ CONTRADICTIONS = [
     ),
     (
         "enumeration",
-        ("{'adam'}", "{'adam', 'sgd'}"),
-        ("ptycho/config/config.py", '"optimizer": ("adam",)'),
-        ("sgd", "adam"),
+        ("{'pinn', 'supervised'}", "{'pinn', 'supervised', 'guided'}"),
+        ("ptycho/config/config.py", '"model_type": ("pinn", "supervised")'),
+        ("guided", "pinn"),
     ),
     (
         "enumeration of the execution configuration",
@@ -85,8 +85,8 @@ CONTRADICTIONS = [
     ),
     (
         "bound of an integer",
-        ("| `accum_steps` | int | `1` | [1, inf) |", "| `accum_steps` | int | `1` | [0, inf) |"),
-        ("ptycho/config/execution.py", '_check_int("accum_steps", 1)'),
+        ("| `batch_size` | int | `16` | [1, inf) |", "| `batch_size` | int | `16` | [0, inf) |"),
+        ("ptycho/config/config.py", '_check_int(config, "batch_size", 1)'),
         ("[0, inf)", "1"),
     ),
     (
@@ -109,7 +109,10 @@ CONTRADICTIONS = [
     ),
     (
         "signature",
-        ("| `load_inference_bundle` | `path` |", "| `load_inference_bundle` | `path, mode=None` |"),
+        (
+            "| `load_inference_bundle` | `path, execution_config=None` |",
+            "| `load_inference_bundle` | `path, mode=None` |",
+        ),
         ("ptycho/workflows/components.py", "def load_inference_bundle("),
         ("mode", "path"),
     ),
@@ -127,7 +130,11 @@ CONTRADICTIONS = [
     ),
     (
         "flag without a row",
-        ("| `--comparison_plot` | bool | `False` | picture beside `objectGuess` |\n", ""),
+        (
+            "| `--comparison_plot` | bool | `False` | picture beside `objectGuess` |\n"
+            "\n- **[7.2-2]**",
+            "\n- **[7.2-2]**",
+        ),
         ("ptycho/cli/inference.py", "comparison_plot: bool = False"),
         ("nothing", "comparison_plot"),
     ),
