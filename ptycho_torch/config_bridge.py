@@ -36,7 +36,10 @@ _ACTIVATIONS = {
 _LOSSES = {"Poisson": {"nll_weight": 1.0}, "MAE": {"nll_weight": 0.0, "mae_weight": 1.0}}
 _SCHEDULERS = {
     "Cosine": "WarmupCosine",
-    **{name: name for name in ("Default", "Exponential", "WarmupCosine", "ReduceLROnPlateau")},
+    **{
+        name: name
+        for name in ("Default", "Exponential", "Adaptive", "WarmupCosine", "ReduceLROnPlateau")
+    },
 }
 
 #: Values that can be followed; any other changes the physics or the training, and is refused.
