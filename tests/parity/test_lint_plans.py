@@ -71,6 +71,16 @@ def test_a_broken_plan_is_found(root, old, new, message):
     assert any(message in each for each in messages), messages
 
 
+def test_a_report_speaks_of_the_lines_of_its_day(root):
+    report = root / "plans" / "active" / "X-1" / "reports" / _STAMP / "callchain.md"
+    report.write_text("`code/room.py:99` and `code/room.py:Door.gone`\n")
+    assert lint_plans(root)[1] == []
+    report.write_text("`code/cellar.py:1`\n")
+    assert [str(finding).rpartition(": ")[2] for finding in lint_plans(root)[1]] == [
+        "code/cellar.py does not exist"
+    ]
+
+
 def test_fenced_text_is_left_alone(root):
     (root / "plans" / "README.md").write_text("```\n| a |\n- [q] `code/none.py:1`\n```\n")
     assert lint_plans(root)[1] == []
