@@ -14,17 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ptycho import params
 from ptycho.config.config import (
     InferenceConfig,
     ModelConfig,
     TrainingConfig,
-    update_legacy_dict,
-    validate_inference_config,
-    validate_training_config,
 )
 from ptycho.config.execution import TRAINING_FIELDS, PyTorchExecutionConfig
 from ptycho.core.bundle import read_bundle
+from ptycho.core.workflow import configure
 from ptycho.io.scan_file import read_geometry
 
 __all__ = [
@@ -116,12 +113,11 @@ def create_training_payload(
         chosen.add("data", {"N": side})
     model, run = chosen.parts()
     config = TrainingConfig(model=ModelConfig(**model), **run, **fixed)
-    validate_training_config(config)
+    populate_legacy_params(config)
     for name in TRAINING_FIELDS:
         value = getattr(execution, name)
         if value is not None:
             chosen.applied[name] = Override(value, "execution config", getattr(config, name))
-    populate_legacy_params(config)
     chosen.log()
     return TrainingPayload(config, execution, chosen.applied)
 
@@ -160,7 +156,6 @@ def create_inference_payload(
     chosen.add("override", chosen.named(overrides))
     (run,) = chosen.parts()
     config = InferenceConfig(model=bundle.config, **run, **fixed)
-    validate_inference_config(config)
     populate_legacy_params(config)
     chosen.log()
     execution = execution_config or PyTorchExecutionConfig()
@@ -180,13 +175,16 @@ def infer_probe_size(path: str | Path) -> int:
 
 
 def populate_legacy_params(config: TrainingConfig | InferenceConfig) -> None:
-    """Write a configuration into ``params.cfg``; ``TypeError`` for anything else (CONFIG-002)."""
+    """Check a configuration and write it into ``params.cfg``, before any data is touched.
+
+    Raises ``TypeError`` for anything else (CONFIG-002), ``ValueError`` naming a bad field.
+    """
     if not isinstance(config, (TrainingConfig, InferenceConfig)):
         raise TypeError(
             f"{type(config).__name__} is not written to params.cfg: give a TrainingConfig or an "
             "InferenceConfig"
         )
-    update_legacy_dict(params.cfg, config)
+    configure(config)
 
 
 def _file(path: str | Path, name: str) -> Path:

@@ -90,12 +90,12 @@ def mask_to_text(bad_pixels: NDArray[np.bool_]) -> str:
     return np.packbits(bad_pixels).tobytes().hex()
 
 
-def bad_pixels_of(params: Mapping[str, Any], N: int) -> NDArray[np.bool_] | None:
+def bad_pixels_of(snapshot: Mapping[str, Any], N: int) -> NDArray[np.bool_] | None:
     """Return the mask (N, N) bool that a bundle's snapshot has, or None.
 
     Raises ``ValueError`` for anything that :func:`mask_to_text` did not write.
     """
-    text = params.get(BAD_PIXELS)
+    text = snapshot.get(BAD_PIXELS)
     if text is None:
         return None
     digits = 2 * -(-N * N // 8)

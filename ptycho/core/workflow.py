@@ -20,6 +20,7 @@ from ptycho.config.config import (
     ModelConfig,
     TrainingConfig,
     update_legacy_dict,
+    validate_inference_config,
     validate_sampling,
     validate_training_config,
 )
@@ -73,9 +74,12 @@ class Predictor(Protocol):
 # --------------------------------------------------------------------------- before training
 
 
-def configure(config: TrainingConfig) -> None:
+def configure(config: TrainingConfig | InferenceConfig) -> None:
     """Check ``config`` and write it into ``params.cfg``, before any data is touched."""
-    validate_training_config(config)
+    if isinstance(config, InferenceConfig):
+        validate_inference_config(config)
+    else:
+        validate_training_config(config)
     update_legacy_dict(params.cfg, config)
 
 

@@ -169,6 +169,25 @@ def test_C_34_training_flags_are_all_written_down(text):
     assert own == _written(text, "train-flags")
 
 
+@pytest.mark.parametrize(
+    ("accelerator", "device", "wanted"),
+    [
+        ("auto", "cuda", "gpu"),
+        ("auto", "cpu", "cpu"),
+        ("cpu", "cuda", "cpu"),
+        ("gpu", "cpu", "gpu"),
+    ],
+)
+def test_C_22_a_device_gives_way_to_an_accelerator_with_a_warning(accelerator, device, wanted):
+    from ptycho_torch.cli.shared import resolve_accelerator
+
+    with pytest.warns(DeprecationWarning, match="--accelerator"):
+        assert resolve_accelerator(accelerator, device) == wanted
+    assert resolve_accelerator(accelerator) == accelerator
+    with pytest.raises(ValueError, match="tpu"):
+        resolve_accelerator("tpu")
+
+
 def test_C_36_inference_flags_are_all_written_down_and_used(text):
     parser = inference.build_parser()
     assert _own_flags(parser, InferenceConfig) == _written(text, "inference-flags")
