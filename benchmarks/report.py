@@ -80,7 +80,8 @@ def _machine(results: dict[str, Any]) -> str:
     packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items() if v)
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; "
-        f"{results['threads']} threads a row; load {machine['load_average']} at the start; "
+        f"{results['threads']} threads a row, {results['clock']} seconds; load "
+        f"{machine['load_average']} at the start; "
         f"Python {machine['python']}, {packages}."
     )
 

@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks import pictures, scans, starting, steps
 from benchmarks.machine import facts
 from benchmarks.report import draw, flatness, table
-from benchmarks.rows import Row, measure
+from benchmarks.rows import Row, measure, processor_seconds
 
 _COMMAND = ("-W", "ignore", "-m", "benchmarks.suite")
 
@@ -48,6 +48,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", metavar="WORD", help="rows with one of these words")
     parser.add_argument("--list", action="store_true", help="list the rows, run nothing")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each row")
+    parser.add_argument(
+        "--cpu", action="store_true",
+        help="seconds of the processor, for a machine with other work (not of training steps)",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"))
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--together", help=argparse.SUPPRESS)
@@ -67,8 +71,7 @@ def run(row: Row, args: argparse.Namespace) -> dict[str, Any]:
     """Measure a row, or those that are measured together, in a fresh process."""
     what = ["--together", row.together] if row.together else ["--row", row.key]
     command = [sys.executable, *_COMMAND, *what]
-    if args.quick:
-        command += ["--runs", "3"]
+    command += ["--runs", "3"] * args.quick + ["--cpu"] * args.cpu
     threads = str(args.threads)
     names = ("OMP", "OPENBLAS", "MKL", "TF_INTRAOP")
     environment = {
@@ -92,13 +95,15 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if args.row:
         row = next(each for each in every_row() if each.key == args.row)
-        print(json.dumps(measure(row, args.runs)))
+        clock = processor_seconds if args.cpu else time.perf_counter
+        print(json.dumps(measure(row, args.runs, clock)))
         return 0
     rows = chosen(args)
     if args.list:
         print("\n".join(row.key for row in rows))
         return 0
     results: dict[str, Any] = {"machine": facts(), "threads": args.threads, "rows": {}}
+    results["clock"] = "processor" if args.cpu else "wall"
     start = time.perf_counter()
     for number, row in enumerate(rows, 1):
         print(f"[{number}/{len(rows)}] {row.key}", file=sys.stderr, flush=True)

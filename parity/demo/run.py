@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="ptycho_demo", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("outputs/demo"), help="directory")
     parser.add_argument("--data", type=Path, help="a scan file instead of the built-in scan")
-    parser.add_argument("--epochs", type=int, help="per backend, default 4, more for small scans")
+    parser.add_argument("--epochs", type=int, help="per backend, default 2, more for small scans")
     parser.add_argument("--gridsize", type=int, choices=(1, 2), default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -14,10 +14,10 @@ from ptycho.raw_data import RawData
 #: Trained and compared in this order.
 BACKENDS = ("tensorflow", "pytorch")
 
-#: Epochs per backend unless asked otherwise: four, as on the built-in scan, and as many more as
+#: Epochs per backend unless asked otherwise: two, as on the built-in scan, and as many more as
 #: give a smaller scan the same number of steps.
-_LEAST_EPOCHS, _LEAST_STEPS = 4, 428
-_BATCH = 8
+_LEAST_EPOCHS, _LEAST_STEPS = 2, 428
+_BATCH = 4
 _VALIDATION = 0.05
 
 #: Probe energy that must lie in the central N/2 square for the padded decoder to suffice.
@@ -54,9 +54,10 @@ def confined_energy(probe: NDArray[Any]) -> float:
 def training_fields(raw: RawData, epochs: int, seed: int, gridsize: int) -> dict[str, Any]:
     """Return the fields of the demo's training configuration, as JSON-ready values.
 
-    Amplitude loss, a small network (``n_filters_scale=1``) and a cosine learning rate: see
-    ``docs/first_light.md`` for what was tried. A probe that reaches beyond the central N/2
-    square needs the decoder that fills the whole patch (``pad_object=False``).
+    Amplitude loss, a small network (``n_filters_scale=1``), small batches and a cosine learning
+    rate: see ``docs/first_light.md`` and ``docs/performance.md`` for what was tried. A probe that
+    reaches beyond the central N/2 square needs the decoder that fills the whole patch
+    (``pad_object=False``).
     """
     return {
         "model": {
@@ -71,7 +72,7 @@ def training_fields(raw: RawData, epochs: int, seed: int, gridsize: int) -> dict
         "mae_weight": 1.0,
         "nll_weight": 0.0,
         "n_groups": len(raw),
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-3,
         "scheduler": "WarmupCosine",
         "lr_warmup_epochs": 0,
         "lr_min_ratio": 0.02,

@@ -13,10 +13,10 @@ from ptycho.simulation.simulate import built_in_scan
 
 
 def test_small_scans_are_trained_for_more_epochs():
-    assert default_epochs(900) == 4
-    assert default_epochs(100_000) == 4
-    # 516 patterns less 5 % in batches of 8 are 62 steps; 62 * 7 is the first multiple above 428.
-    assert default_epochs(516) == 7
+    assert default_epochs(900) == 2
+    assert default_epochs(100_000) == 2
+    # 516 patterns less 5 % in batches of 4 are 123 steps; 123 * 4 is the first multiple above 428.
+    assert default_epochs(516) == 4
 
 
 def test_the_confined_energy_of_a_square():
