@@ -275,10 +275,12 @@ def measure(backend: str, N: int, gridsize: int, batch: int, runs: int) -> dict[
         "step_seconds": step,
         "step_cpu_seconds": took["step"][1],
         "step_ratio": step / took["floor of step"][0],
+        "step_cpu_ratio": took["step"][1] / took["floor of step"][1],
         "step_gflop": scene.flops(training=True) / 1e9,
         "prediction_seconds": prediction,
         "prediction_cpu_seconds": took["prediction"][1],
         "prediction_ratio": prediction / took["floor of prediction"][0],
+        "prediction_cpu_ratio": took["prediction"][1] / took["floor of prediction"][1],
         "prediction_gflop": scene.flops(training=False) / 1e9,
         "epoch_overhead": beyond[0],
         "epoch_cpu_overhead": beyond[1],
@@ -292,8 +294,11 @@ def line(found: dict[str, Any]) -> str:
     return (
         f"{found['backend']:10} N={found['N']:3} gridsize={found['gridsize']} "
         f"batch={found['batch']:2}  step {found['step_seconds']:.3f} s, "
-        f"{found['step_ratio']:.2f} x convolutions ({found['step_gflop']:.0f} GFLOP)  "
-        f"prediction {found['prediction_seconds']:.3f} s, {found['prediction_ratio']:.2f} x  "
+        f"{found['step_ratio']:.2f} x convolutions ({found['step_gflop']:.0f} GFLOP; "
+        f"processor {found['step_cpu_seconds']:.3f} s, {found['step_cpu_ratio']:.2f} x)  "
+        f"prediction {found['prediction_seconds']:.3f} s, {found['prediction_ratio']:.2f} x "
+        f"(processor {found['prediction_cpu_seconds']:.3f} s, "
+        f"{found['prediction_cpu_ratio']:.2f} x)  "
         f"rest of an epoch {100 * found['epoch_overhead']:.1f} % "
         f"(processor {100 * found['epoch_cpu_overhead']:.1f} %)  "
         f"start {found['first_training_seconds']:.1f} s, "
