@@ -17,7 +17,7 @@ from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import check
 from parity.checks.rows_chains import stages_in, traces
 from parity.spec.parse import load_specification
-from ptycho.config.execution import PyTorchExecutionConfig
+from ptycho.config.execution import TRAINING_FIELDS, PyTorchExecutionConfig
 
 _CONFIGURE = "ptycho.config.config:update_legacy_dict"
 _CHECKED = "ptycho.config.config:validate_training_config"
@@ -42,8 +42,9 @@ def configured_first(run: Recorder) -> None:
 
 @check("X-2", "The execution configuration stays out of params.cfg", ("backend",))
 def execution_apart(run: Recorder) -> None:
-    """By the class of what is configured, and by every key that is written."""
+    """By the class of what is configured, and by every key of its own that is written."""
     fields = {each.name for each in dataclasses.fields(PyTorchExecutionConfig)}
+    fields -= set(TRAINING_FIELDS)
     known = {"TrainingConfig", "InferenceConfig"}
     for subject, found in traces(run).items():
         seen = {name for trace in found.values() for name in trace.configured}
