@@ -67,16 +67,24 @@ def stops(run: Recorder) -> None:
 
 @check("Y-2", "Without validation groups the training's metric is monitored", ("backend",))
 def fallback(run: Recorder) -> None:
-    """Every name, of a validation that there is not: each ends the training after one epoch."""
+    """Of a validation that there is not: it ends the training, and checkpoints say its name."""
     for subject, backend in run.backends.items():
         config = dataclasses.replace(
             _FALLING, validation_fraction=0.0, early_stop_patience=1, checkpoint_mode="max"
         )
-        for metric in ("val_loss", "val_nll"):
-            named: Any = {"checkpoint_monitor_metric": metric}
-            result = _trained(run, backend, dataclasses.replace(config, **named))
+        for metric, name in (("val_loss", "loss"), ("val_nll", "nll")):
+            with tempfile.TemporaryDirectory() as folder:
+                changes: dict[str, Any] = {
+                    "checkpoint_monitor_metric": metric,
+                    "enable_checkpointing": True,
+                    "output_dir": Path(folder),
+                }
+                result = _trained(run, backend, dataclasses.replace(config, **changes))
+                found = sorted(path.name for path in Path(folder).rglob("*.zip"))
             epochs = len(result.history["loss"])
             run.require(subject, epochs == 2, f"{epochs} epochs, not 2", metric)
+            named = len(found) == 2 and all(f"-{name}=" in each for each in found)
+            run.require(subject, named, f"checkpoints {found}", metric)
 
 
 @dataclasses.dataclass(frozen=True)
