@@ -194,6 +194,7 @@ def draw(results: dict[str, Any], file: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, key, label in zip(
@@ -212,7 +213,11 @@ def draw(results: dict[str, Any], file: Path) -> None:
         if aim is not None:
             axis.axhline(aim, color="0.6", lw=1, ls="--")
         axis.set(xscale="log", xlabel=f"CPU-seconds, {results['threads']} thread(s)", ylabel=label)
-        axis.grid(alpha=0.3)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axis.xaxis.set_minor_formatter("{x:g}")
+        axis.grid(alpha=0.3, which="both", axis="x")
+        axis.grid(alpha=0.3, axis="y")
     axes[0].set_ylim(0, 1)
     axes[0].legend(title="dots: first scan\nstar: next scan, predicted")
     figure.savefig(file, dpi=120)

@@ -1,0 +1,54 @@
+"""The benchmarks' runner: what it writes, and that a missed target is told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+#: A row with another target than any machine can meet, judged by the suite's own rules.
+_MISSED = """
+from benchmarks.rows import Row, Work, measure, missed
+row = Row("group", "name", lambda: Work(sum_up, sum_up, lambda: {"megabytes": 3.0}), "itself",
+          seconds=1e-12, limits={"megabytes": 2.0}, runs=3)
+sum_up = lambda: sum(range(1000))
+print(len(missed(row, measure(row))))
+"""
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_row_is_measured_beside_its_floor(tmp_path: Path) -> None:
+    words = ["--only", "2000 positions, gridsize 2", "--quick", "--output", str(tmp_path)]
+    done = run("-m", "benchmarks.suite", *words)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    (found,) = results["rows"].values()
+    assert 0 < found["floor_seconds"] < 1
+    assert 0 < found["seconds"] < 1
+    assert found["peak_mib"] > 10
+    assert "one cKDTree query" in (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert (tmp_path / "ratios.png").stat().st_size > 1000
+    machine = json.dumps(results["machine"])
+    assert str(Path.home()) not in machine
+
+
+def test_every_missed_target_is_counted() -> None:
+    assert run("-c", _MISSED).stdout.strip() == "2"
+
+
+def test_a_failing_row_is_reported_and_ends_with_2(tmp_path: Path) -> None:
+    code = (
+        "import sys; from benchmarks import suite; from benchmarks.rows import Row;"
+        "suite.every_row = lambda: iter([Row('no', 'such row', None, '')]);"
+        f"sys.exit(suite.main(['--output', {str(tmp_path)!r}]))"
+    )
+    done = run("-c", code)
+    assert done.returncode == 2
+    assert "failed" in done.stdout
