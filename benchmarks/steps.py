@@ -24,19 +24,24 @@ def rows() -> Iterator[Row]:
             yield Row("predict", f"batch, {case}", None, _FLOOR, ratio=1.2, **kept)
 
 
-def figures(case: str, runs: int) -> dict[str, dict[str, Any]]:
-    """Return the results of the rows of one case by their keys."""
+def figures(case: str, runs: int, cpu: bool = False) -> dict[str, dict[str, Any]]:
+    """Return the results of the rows of one case by their keys.
+
+    With ``cpu`` in seconds of the processor, but for what a start takes.
+    """
     backend, *rest = case.split(", ")
     found = measure(backend, *(int(part.replace("=", " ").split()[-1]) for part in rest), runs)
-    epoch = 1 + found["epoch_overhead"]
+    what = "cpu_" if cpu else ""
+    step, prediction = (found[f"{name}_{what}seconds"] for name in ("step", "prediction"))
+    epoch = 1 + found[f"epoch_{what}overhead"]
     pairs = {
-        "train: step": (found["step_seconds"], found["step_ratio"]),
-        "train: epoch": (found["step_seconds"] * epoch, epoch),
+        "train: step": (step, found[f"step_{what}ratio"]),
+        "train: epoch": (step * epoch, epoch),
         "train: start": (
             found["first_training_seconds"],
             found["first_training_seconds"] / max(found["second_training_seconds"], 1e-3),
         ),
-        "predict: batch": (found["prediction_seconds"], found["prediction_ratio"]),
+        "predict: batch": (prediction, found[f"prediction_{what}ratio"]),
     }
     gflop = {"train: step": found["step_gflop"], "predict: batch": found["prediction_gflop"]}
     peak = peak_mib()

@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each row")
     parser.add_argument(
         "--cpu", action="store_true",
-        help="seconds of the processor, for a machine with other work (not of training steps)",
+        help="seconds of the processor, for a machine with other work",
     )  # fmt: skip
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"))
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the suite, or with ``--row`` one row of it."""
     args = build_parser().parse_args(argv)
     if args.together:
-        print(json.dumps(steps.figures(args.together, args.runs or 7)))
+        print(json.dumps(steps.figures(args.together, args.runs or 7, args.cpu)))
         return 0
     if args.row:
         row = next(each for each in every_row() if each.key == args.row)
