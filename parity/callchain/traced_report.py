@@ -42,13 +42,22 @@ def _counted(stages: Sequence[str]) -> str:
 
 
 def stage_diagram(traces: Traces, scenarios: Iterable[str]) -> list[str]:
-    """Return a mermaid diagram: stages in order, a lane for each scenario and backend."""
+    """Return a mermaid diagram: stages in order, a lane for each scenario.
+
+    Backends share a lane while they pass the stages in one order; without a trace there is none.
+    """
+    if not traces:
+        return ["Nothing was traced."]
     lines = ["```mermaid", "flowchart LR"]
     for scenario in scenarios:
+        orders: dict[tuple[str, ...], list[str]] = {}
         for backend, found in traces.items():
-            lane = f"{scenario}_{backend}".replace("-", "_")
-            nodes = [f"{lane}_{s}[{s}]" for s in first_entries_of(_stages(found[scenario]))]
-            lines += [f'  subgraph {lane}["{scenario}, {backend}"]', "    direction LR"]
+            order = tuple(first_entries_of(_stages(found[scenario])))
+            orders.setdefault(order, []).append(backend)
+        for order, backends in orders.items():
+            lane = "_".join([scenario, *backends]).replace("-", "_")
+            nodes = [f"{lane}_{stage}[{stage}]" for stage in order]
+            lines += [f'  subgraph {lane}["{scenario}: {", ".join(backends)}"]', "    direction LR"]
             lines += [f"    {' --> '.join(nodes)}", "  end"]
     return [*lines, "```"]
 

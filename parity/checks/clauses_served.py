@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +18,16 @@ from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.checks.samples import small_model
 from parity.checks.scenes import params_restored, written_bundle
-from ptycho import model_manager
+from ptycho import model_manager, params
 from ptycho.cli import train as train_cli
-from ptycho.config.config import InferenceConfig, TrainingConfig
+from ptycho.config.config import (
+    InferenceConfig,
+    ModelConfig,
+    TrainingConfig,
+    update_legacy_dict,
+)
 from ptycho.config.environment import BACKEND_VARIABLE
+from ptycho.core.bundle import read_bundle
 from ptycho.workflows import backend_selector, components
 
 
@@ -131,6 +138,10 @@ def served_training(run: Recorder) -> None:
                 model_manager._Holder.backend = held["backend"]
 
 
+def _others(model: ModelConfig) -> ModelConfig:
+    return dataclasses.replace(model, gridsize=2, amp_activation="softplus")
+
+
 class _ReachedError(Exception):
     """Ends TensorFlow's own training at its first step."""
 
@@ -148,10 +159,20 @@ def served_bundles(run: Recorder) -> None:
             written_bundle(run, backend, Path(folder))
             for name in (None, *PACKAGES):
                 with named_by_environment(name):
-                    model, _ = components.load_inference_bundle(folder)
+                    update_legacy_dict(
+                        params.cfg, TrainingConfig(_others(read_bundle(folder).config))
+                    )
+                    with messages("ptycho.core.workflow") as said:
+                        model, _ = components.load_inference_bundle(folder)
+                    with messages("ptycho.core.workflow") as silence:
+                        components.load_inference_bundle(folder)
                 answered = type(model).__module__.partition(".")[0]
                 what = f"{answered} answered for a bundle of {subject}"
                 run.require(subject, answered == package, what, f"PTYCHO_BACKEND {name}")
+                text = " ".join(said)
+                named = "gridsize is 1, not 2" in text and "amp_activation" in text
+                named = named and "probe_scale" not in text and not silence
+                run.require(subject, named, f"{text!r}, then {silence}", "settings overruled")
     for subject, outcome in run.collect(lambda b: isolated(run, b)).items():
         found = outcome["client"]
         run.require(subject, found["tag"] == subject, f"the bundle says {found['tag']}", "alone")

@@ -233,14 +233,21 @@ def _check_ratio(info: zipfile.ZipInfo, where: object) -> None:
 # --------------------------------------------------------------------------- reading
 
 
-def read_archive(path: str | Path, only: Container[str] | None = None) -> dict[str, bytes]:
+def read_archive(path: str | Path) -> dict[str, bytes]:
     """Return the members of the zip file ``path``, name -> bytes, directories left out.
 
-    ``only`` names the members that are read; the limits hold for all of them.
     Raises ``FileNotFoundError``, or an :class:`ArchiveError` subclass naming file, member and
     reason: ``NotAnArchive``, ``UnsafeMember``, ``ArchiveTooLarge``, ``ChecksumMismatch``.
     """
-    path = Path(path)
+    return _read_zip(Path(path), None)
+
+
+def read_members(path: str | Path, names: Container[str]) -> dict[str, bytes]:
+    """Return those of ``names`` that the archive has; as :func:`read_archive`, and its limits."""
+    return _read_zip(Path(path), names)
+
+
+def _read_zip(path: Path, only: Container[str] | None) -> dict[str, bytes]:
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     if not path.is_file():

@@ -37,6 +37,7 @@ from ptycho.core.archive import (
     UnknownBackend,
     check_name,
     read_archive,
+    read_members,
     read_unpacked,
     write_archive,
 )
@@ -241,7 +242,7 @@ def written_by(path: str | Path) -> str:
     """
     place = find_bundle(path)
     whole = not place.is_dir()
-    members = read_archive(place, MANIFESTS) if whole else read_unpacked(place, MANIFESTS)
+    members = read_members(place, MANIFESTS) if whole else read_unpacked(place, MANIFESTS)
     backend: str = read_manifest(members, place)["backend"]
     return backend
 

@@ -8,7 +8,7 @@ of a finished training by :func:`publish_scales`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from ptycho.config.config import (
     InferenceConfig,
     ModelConfig,
     TrainingConfig,
+    dataclass_to_legacy_dict,
     update_legacy_dict,
     validate_inference_config,
     validate_sampling,
@@ -43,6 +44,7 @@ __all__ = [
     "publish_scales",
     "reassemble_image",
     "training_results",
+    "warn_of_overruled",
 ]
 
 logger = logging.getLogger(__name__)
@@ -318,6 +320,15 @@ def adopt_bundle(bundle: Bundle) -> dict[str, Any]:
     params.cfg.update(_model_state(bundle))
     logger.info("loaded a %s model, N=%d", bundle.backend, bundle.config.N)
     return dict(params.cfg)
+
+
+def warn_of_overruled(given: Mapping[str, Any], restored: Mapping[str, Any]) -> None:
+    """Warn of the model settings in which ``params.cfg`` differed from a bundle now adopted."""
+    keys = dataclass_to_legacy_dict(ModelConfig())
+    other = [key for key in keys if key in given and given[key] != restored.get(key)]
+    if other:
+        what = ", ".join(f"{key} is {restored.get(key)!r}, not {given[key]!r}" for key in other)
+        logger.warning("the loaded model decides: %s", what)
 
 
 def _model_state(model: TrainedModel | Bundle) -> dict[str, Any]:

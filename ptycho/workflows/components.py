@@ -32,6 +32,7 @@ from ptycho.core.workflow import (
     publish_scales,
     reassemble_image,
     training_results,
+    warn_of_overruled,
 )
 from ptycho.raw_data import RawData
 from ptycho.tensorflow_import import require_tensorflow
@@ -168,15 +169,18 @@ def load_inference_bundle(
     bundle, but no paths. ``execution_config`` is for the PyTorch backend, if it answers.
 
     The backend that wrote the bundle answers; where its framework is missing the other one does,
-    with a warning. :func:`load_inference_bundle_tensorflow` is TensorFlow's answer.
+    with a warning. :func:`load_inference_bundle_tensorflow` is TensorFlow's answer. Settings of the
+    model in ``params.cfg`` that the bundle overrules are named in a warning.
 
     Raises ``FileNotFoundError`` where there is no bundle, ``ValueError`` (``ArchiveError``) for
     a file that is none, ``RuntimeError`` where no framework is usable.
     """
+    settings = dict(params.cfg)
     backend = backend_selector.serving_backend(path)
     told = execution_config is not None and backend.BACKEND == "pytorch"
     given = {"execution_config": execution_config} if told else {}
     model, restored = backend_selector.bundle_reader(backend)(path, **given)
+    warn_of_overruled(settings, restored)
     return model, restored
 
 

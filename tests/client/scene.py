@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ptychodus.api.geometry import PixelGeometry
@@ -73,6 +73,12 @@ def make_scene(
     patterns = np.array(raw.diff3d)
     patterns[:, mask] = 0
     return Scene(raw, ReconstructInput(patterns, mask, product))
+
+
+def emptied(given: ReconstructInput) -> ReconstructInput:
+    """Return the same without a single pattern or position."""
+    product = replace(given.product, probe_positions=ProbePositionSequence([]))
+    return replace(given, diffraction_patterns=given.diffraction_patterns[:0], product=product)
 
 
 def scores(scene: Scene, found: Object) -> dict[str, float]:

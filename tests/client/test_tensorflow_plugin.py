@@ -19,7 +19,7 @@ pytest.importorskip("ptychodus", reason="ptychodus is absent: pip install 'ptych
 from outcomes import message_of
 from ptychodus.api.settings import SettingsRegistry
 from ptychodus.model.ptychopinn import PtychoPINNReconstructorLibrary
-from scene import Scene, make_scene, scores
+from scene import Scene, emptied, make_scene, scores
 
 from ptycho.raw_data import RawData
 
@@ -136,12 +136,16 @@ def test_the_parent_imports_no_framework(trained, tmp_path):
     assert done.stdout.strip() == "set()"
 
 
-def test_the_bundle_wins_over_settings_that_disagree(trained, scene):
+def test_the_bundle_wins_over_settings_that_disagree(trained, scene, capfd):
     _, output, first = trained
     other = Client(amp_activation="swish", probe_scale=2.0, n_filters_scale=3, gridsize=2)
     other.reconstructor().load_model_from_file(output / "wts.h5.zip")
     again = other.reconstruct(scene)
     np.testing.assert_array_equal(again.get_array(), first.get_array())
+    said = capfd.readouterr().err
+    for name in ("amp_activation is 'sigmoid', not 'swish'", "probe_scale is 4.0, not 2.0"):
+        assert name in said
+    assert "grouping again for the model" in said
 
 
 @pytest.mark.parametrize("samples", [1, 10_000])
@@ -182,6 +186,8 @@ def test_errors_reach_the_user_as_text(trained, scene, small, tmp_path):
     assert "64" in message_of(lambda: client.reconstruct(small))
     oblong = replace(small.given, diffraction_patterns=small.given.diffraction_patterns[:, :-2])
     assert "square" in message_of(lambda: list(client.reconstructor().reconstruct(oblong)))
+    nothing = emptied(small.given)
+    assert "no positions" in message_of(lambda: list(client.reconstructor().reconstruct(nothing)))
     empty = tmp_path / "empty"
     empty.mkdir()
     error = message_of(lambda: list(client.reconstructor().train(empty, tmp_path / "out")))

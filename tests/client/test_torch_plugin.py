@@ -19,7 +19,7 @@ pytest.importorskip("ptychodus", reason="ptychodus is absent: pip install 'ptych
 from outcomes import message_of
 from ptychodus.api.settings import SettingsRegistry
 from ptychodus.model.ptychopinn_torch import PtychoPINNTorchReconstructorLibrary
-from scene import Scene, make_scene, scores
+from scene import Scene, emptied, make_scene, scores
 
 pytestmark = pytest.mark.client
 
@@ -157,6 +157,8 @@ def test_errors_of_a_reconstruction_reach_the_user_as_text(trained, small, tmp_p
     # Its mask does not fit either; the client repairs patterns with it first.
     oblong = replace(oblong, bad_pixels=np.zeros((30, 32), bool))
     assert "square" in message_of(lambda: list(plugin.reconstruct(oblong)))
+    nothing = emptied(small.given)
+    assert "no positions" in message_of(lambda: list(plugin.reconstruct(nothing)))
     large = make_scene(N=64, n_positions=9)
     assert "64 x 64" in message_of(lambda: client.reconstruct(large))
 

@@ -72,4 +72,4 @@ def test_no_golden_is_missing_and_none_is_unused():
 
 def test_every_scenario_is_quick(traces):
     slow = {(b, n): t.seconds for b, each in traces.items() for n, t in each.items()}
-    assert {key: seconds for key, seconds in slow.items() if seconds > 60} == {}
+    assert {key: seconds for key, seconds in slow.items() if seconds > 20} == {}
