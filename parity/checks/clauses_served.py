@@ -139,7 +139,7 @@ def served_training(run: Recorder) -> None:
 
 
 def _others(model: ModelConfig) -> ModelConfig:
-    return dataclasses.replace(model, gridsize=2, amp_activation="softplus")
+    return dataclasses.replace(model, gridsize=3, amp_activation="softplus")
 
 
 class _ReachedError(Exception):
@@ -170,7 +170,7 @@ def served_bundles(run: Recorder) -> None:
                 what = f"{answered} answered for a bundle of {subject}"
                 run.require(subject, answered == package, what, f"PTYCHO_BACKEND {name}")
                 text = " ".join(said)
-                named = "gridsize is 1, not 2" in text and "amp_activation" in text
+                named = "gridsize is 2, not 3" in text and "amp_activation" in text
                 named = named and "probe_scale" not in text and not silence
                 run.require(subject, named, f"{text!r}, then {silence}", "settings overruled")
     for subject, outcome in run.collect(lambda b: isolated(run, b)).items():
