@@ -28,7 +28,8 @@ class Trace:
     """What one scenario did in one backend.
 
     ``chain`` is canonical, ``written`` the keys written to ``params.cfg``, ``configured`` the
-    classes that ``update_legacy_dict`` was given, ``taps`` named values.
+    classes that ``update_legacy_dict`` was given, ``cpu_seconds`` what it took of the processor,
+    ``taps`` named values.
     """
 
     scenario: str
@@ -36,7 +37,7 @@ class Trace:
     chain: list[CanonicalCall]
     written: tuple[str, ...]
     configured: tuple[str, ...]
-    seconds: float
+    cpu_seconds: float
     taps: Mapping[str, Any]
 
     @property
@@ -88,7 +89,7 @@ def _finish(backend: str, started: subprocess.Popen[str], out: Path) -> dict[str
             chain=content["chain"],
             written=tuple(content["written"]),
             configured=tuple(content["configured"]),
-            seconds=content["seconds"],
+            cpu_seconds=content["cpu_seconds"],
             taps=taps,
         )
     return found

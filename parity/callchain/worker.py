@@ -74,16 +74,18 @@ def record(workshop: Workshop, name: str, wanted: frozenset[str]) -> dict[str, A
     with ExitStack() as stack:
         stack.enter_context(watched_imports(recorder.mark, workshop.backend))
         written = stack.enter_context(watched_params(recorder.mark))
-        started = time.perf_counter()
+        started, started_work = time.perf_counter(), time.process_time()
         stack.enter_context(recorder.recording())
         job.run()
         seconds = time.perf_counter() - started
+        cpu_seconds = time.process_time() - started_work
     chain = canonical(recorder.chain.calls)
     return {
         "chain": chain,
         "written": sorted(written),
         "configured": observer.configured,
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "taps": taps.values,
     }
 

@@ -136,13 +136,13 @@ def test_the_parent_imports_no_framework(trained, tmp_path):
     assert done.stdout.strip() == "set()"
 
 
-def test_the_bundle_wins_over_settings_that_disagree(trained, scene, capfd):
+def test_the_bundle_wins_over_settings_that_disagree(trained, scene, caplog):
     _, output, first = trained
     other = Client(amp_activation="swish", probe_scale=2.0, n_filters_scale=3, gridsize=2)
     other.reconstructor().load_model_from_file(output / "wts.h5.zip")
     again = other.reconstruct(scene)
     np.testing.assert_array_equal(again.get_array(), first.get_array())
-    said = capfd.readouterr().err
+    said = caplog.text  # the client hands on what its child logs
     for name in ("amp_activation is 'sigmoid', not 'swish'", "probe_scale is 4.0, not 2.0"):
         assert name in said
     assert "grouping again for the model" in said
