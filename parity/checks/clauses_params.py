@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import itertools
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest import mock
 
 import numpy as np
 
 from parity.callchain.recorder import first_entries
-from parity.callchain.scenario import package_of
+from parity.callchain.scenario import BackendName, package_of
 from parity.checks import child
 from parity.checks.observing import doors, everyone, outcome, params_kept, says, tiny_scan
 from parity.checks.recorder import Recorder
@@ -36,6 +38,7 @@ from ptycho.core.container import PtychoDataContainer
 from ptycho.loader import load
 from ptycho.probe import get_default_probe, set_probe_guess
 from ptycho.raw_data import RawData
+from ptycho.workflows.backend_selector import train_cdi_model_with_backend
 
 #: Functions that may change ``params.cfg``, besides those of ``ptycho.params``.
 _WRITERS = {
@@ -157,37 +160,94 @@ def unset(run: Recorder) -> None:
 # --------------------------------------------------------------------------- handshake
 
 
+_STEPS = {
+    "ptycho.config.config:update_legacy_dict": "configure",
+    "ptycho.core.grouping:draw_groups": "group",
+    "ptycho.core.container:PtychoDataContainer.from_raw": "contain",
+}
+
+
+class _Ready(Exception):
+    """Raised where a training asks for its framework: its data are grouped by then."""
+
+
+@dataclasses.dataclass
+class _Handshake:
+    """What ``params.cfg`` held whenever a scan or a framework was asked for, and the order."""
+
+    scan: RawData
+    asked: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    order: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        asked = self.asked
+
+        class Watched(RawData):
+            @property
+            def positions(self) -> Any:
+                asked.append(dict(params.cfg))
+                return super().positions
+
+        given = self.scan
+        self.scan = Watched(
+            given.xcoords, given.ycoords, None, None, given.diff3d, given.probeGuess, None
+        )
+
+    def watch(self, door: Any, asks: int, job: Callable[[], object]) -> Exception | None:
+        """Run ``job`` until it asks for the framework for the ``asks``-th time."""
+        calls = itertools.count(1)
+
+        def ready() -> None:
+            self.asked.append(dict(params.cfg))
+            if next(calls) == asks:
+                raise _Ready
+
+        self.asked.clear()
+        ended: list[Exception | None] = []
+        with params_kept(), mock.patch.object(door, "require_framework", ready):
+            entered = first_entries(lambda: ended.append(outcome(job)), _STEPS)
+        self.order = [_STEPS[symbol] for symbol in entered]
+        return ended[0]
+
+
+def _grouping_jobs(
+    door: Any, scan: RawData, config: TrainingConfig
+) -> dict[str, tuple[int, Callable[[], object]]]:
+    """Return how often each door asks for the framework before it trains, and a call of it."""
+    return {
+        "container": (0, lambda: door.create_ptycho_data_container(scan, config)),
+        "train": (1, lambda: door.train_cdi_model(scan, scan, config)),
+        "example": (1, lambda: door.run_cdi_example(scan, scan, config)),
+        "dispatch": (2, lambda: train_cdi_model_with_backend(scan, scan, config)),
+    }
+
+
 @check("P-10", "Configuring comes before grouping", ("backend",), framework=False)
 def configured_first(run: Recorder) -> None:
-    """By the order of calls, and by what ``params.cfg`` holds when the scan is first asked."""
-    steps = {
-        "ptycho.config.config:update_legacy_dict": "configure",
-        "ptycho.core.grouping:draw_groups": "group",
-        "ptycho.core.container:PtychoDataContainer.from_raw": "contain",
-    }
-    seen: list[dict[str, Any]] = []
+    """By the order of calls, and by what ``params.cfg`` holds when the scan is first asked.
 
-    class Watched(RawData):
-        @property
-        def positions(self) -> Any:
-            seen.append(dict(params.cfg))
-            return super().positions
-
-    plain = tiny_scan(run.seed)
-    scan = Watched(plain.xcoords, plain.ycoords, None, None, plain.diff3d, plain.probeGuess, None)
+    At every door that groups, called by a program that has configured nothing itself. Trainings go
+    as far as their framework; the dispatcher, which asks for it first, has configured by then.
+    """
+    seen = _Handshake(tiny_scan(run.seed))
+    scan = seen.scan
     for subject in run.backends:
         config = TrainingConfig(model=ModelConfig(N=32, gridsize=2), n_groups=5, seed=0)
-        door = doors(subject)
-        seen.clear()
-        with params_kept():
-            job = partial(door.create_ptycho_data_container, scan, config)
-            entered = first_entries(job, steps)
-        order = [steps[symbol] for symbol in entered]
-        what = f"entered in the order {order}"
-        run.require(subject, order == ["configure", "contain", "group"], what, "order")
+        config.backend = cast(BackendName, subject)
         wanted = {k: v for k, v in dataclass_to_legacy_dict(config).items() if v is not None}
-        held = bool(seen) and all(s.get(k) == v for s in seen for k, v in wanted.items())
-        run.require(subject, held, "params.cfg lacked the configuration while grouping", "content")
+        door = doors(subject)
+        for name, (asks, job) in _grouping_jobs(door, scan, config).items():
+            ended = seen.watch(door, asks, job)
+            right = isinstance(ended, _Ready) if asks else ended is None
+            run.require(subject, right, f"ended with {ended!r}", f"{name}: end")
+            order = seen.order
+            what = f"entered in the order {order}"
+            run.require(subject, order == ["configure", "contain", "group"], what, f"{name}: order")
+            held = bool(seen.asked) and all(
+                asked.get(k) == v for asked in seen.asked for k, v in wanted.items()
+            )
+            what = "params.cfg lacked the configuration"
+            run.require(subject, held, what, f"{name}: content")
 
 
 @check("P-11", "Execution settings stay out of params.cfg", ("backend",), framework=False)
