@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -103,10 +104,14 @@ class TrainingCase:
 def training_cases(
     draw: st.DrawFn, largest_N: int = 64, largest_gridsize: int = 3, widest: int = 1
 ) -> TrainingCase:
-    """Return trainings of every kind that the specification allows, up to a size."""
+    """Return trainings of every kind that the specification allows, up to a size.
+
+    They keep no checkpoints and no log: a search writes no files, and a log may need a package.
+    """
     config = draw(
         training_configs(largest_N=largest_N, largest_gridsize=largest_gridsize, widest=widest)
     )
+    config = dataclasses.replace(config, enable_checkpointing=False, logger_backend="none")
     return labelled_case(config, draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 2)))
 
 

@@ -213,15 +213,15 @@ def _read_members(members: Mapping[str, bytes], manifest: dict[str, Any], place:
         file = name.rpartition("/")[2]
         if file in PAYLOADS:
             inspect_payload(file, data, f"{place}: {name}")
-    params = _read_params(members, place)
-    config = _read_config(params, place)
+    snapshot = _read_params(members, place)
+    config = _read_config(snapshot, place)
     content = _read_weights(members, config, manifest["backend"], place)
-    if params.get("intensity_scale") != content.intensity_scale:
+    if snapshot.get("intensity_scale") != content.intensity_scale:
         raise BadParams(
             f"{place}: params and model.h5 disagree on intensity_scale; save the model again"
         )
     try:
-        bad_pixels_of(params, config.N)
+        bad_pixels_of(snapshot, config.N)
     except ValueError as error:
         raise BadParams(f"{place}: params: {error}; save the model again") from error
     return Bundle(
@@ -230,7 +230,7 @@ def _read_members(members: Mapping[str, bytes], manifest: dict[str, Any], place:
         weights=content.weights,
         intensity_scale=content.intensity_scale,
         normalisation=content.normalisation,
-        params=params,
+        params=snapshot,
         state=_read_state(members, config, place),
     )
 
