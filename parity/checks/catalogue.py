@@ -10,6 +10,7 @@ MODULES = (
     "losses",
     "gradients",
     "training",
+    "long_trainings",
     "stitching",
     "archives",
     "configuration",
