@@ -83,16 +83,12 @@ def _exact(values: NDArray[Any]) -> NDArray[Any]:
     """Widen to float64 or complex128; integers beyond 2**53 become Python integers."""
     if np.iscomplexobj(values):
         return values.astype(np.complex128)
-    if (
-        values.dtype.kind in "iu"
-        and values.size
-        and int(np.abs(values.astype(object)).max()) >= (1 << 53)
-    ):
+    if values.dtype.kind in "iu" and max(int(values.max()), -int(values.min())) >= (1 << 53):
         return values.astype(object)
     return values.astype(np.float64)
 
 
-def _check_types(name: str, a: NDArray[Any], b: NDArray[Any], same_dtype: bool) -> str:
+def _check_types(a: NDArray[Any], b: NDArray[Any], same_dtype: bool) -> str:
     if a.shape != b.shape:
         return f"shapes differ: {a.shape} vs {b.shape}"
     if same_dtype and a.dtype != b.dtype:
@@ -118,7 +114,7 @@ def compare(
     infinities must sit at the same places; the finite rest is compared in double precision.
     """
     left, right = np.asarray(a), np.asarray(b)
-    problem = _check_types(name, left, right, same_dtype)
+    problem = _check_types(left, right, same_dtype)
     if problem:
         return _incomparable(name, problem)
     if left.size == 0:
@@ -143,8 +139,9 @@ def _compare_finite(
     if exact_left.dtype != exact_right.dtype:
         exact_left, exact_right = left.astype(object), right.astype(object)
     zero = np.zeros((), exact_left.dtype)
-    a = np.where(finite, exact_left, zero)
-    b = np.where(finite, exact_right, zero)
+    # NumPy turns an object array without dimensions into a Python integer at the next step.
+    a = np.atleast_1d(np.where(finite, exact_left, zero))
+    b = np.atleast_1d(np.where(finite, exact_right, zero))
     with np.errstate(over="ignore"):
         gap = np.abs(a - b).astype(np.float64)
         size = np.maximum(np.abs(a), np.abs(b)).astype(np.float64)
@@ -152,8 +149,7 @@ def _compare_finite(
     if scale == 0:
         return Comparison(name, 0.0, 0.0, 0.0, 0.0, vacuous=True)
     worst = int(np.argmax(gap))
-    with np.errstate(over="ignore"):
-        ratios = np.divide(gap, size, out=np.zeros_like(gap), where=size > 0)
+    ratios = gap / np.where(size > 0, size, 1.0)  # never overflows: no gap is beyond twice the size
     return Comparison(
         name,
         float(gap.flat[worst]),

@@ -168,3 +168,76 @@ def test_median_is_the_middle_by_figure():
     assert median(found).max_abs == pytest.approx(1e-6)
     problem = compare(np.ones(1), np.ones(2))
     assert median([found[0], problem]).problem
+    spike = compare(np.ones(100), np.r_[np.ones(99), 1.5], "spike")
+    found = [compare(np.ones(100), np.full(100, 1 + e), str(e)) for e in (0.1, 0.2)] + [spike]
+    assert median(found).name == "0.2"
+    assert median(found, "rms").name == "0.1"
+
+
+def test_each_figure_is_held_against_its_own_limit():
+    found = compare(np.array([1.0, 1, 1, 1]), np.array([1.0, 1, 1, 2]))
+    assert found.figure("scale_relative") == 0.5
+    assert found.figure("rms") == pytest.approx(1 / math.sqrt(7))
+    assert not found.within(0.4)
+    assert found.within(0.4, "rms")
+    assert not found.within(0.3, "rms")
+
+
+def test_complex_numbers_are_compared_as_such():
+    a = np.array([[3 + 4j, 1, 1], [1, 1, 1]], np.complex64)
+    b = a.copy()
+    b[0, 0] = 3 + 3j
+    found = compare(a, b)
+    assert found.max_abs == 1
+    assert found.scale_relative == pytest.approx(0.2)
+    assert found.where == {"axis0": 0, "axis1": 0}
+    b[1, 2] = complex(1, np.inf)
+    assert compare(a, b, dims=("y", "x")).where == {"y": 1, "x": 2}
+
+
+def test_what_cannot_be_compared_or_is_vacuous_keeps_its_name_and_has_every_figure():
+    def figures(found):
+        return {found.max_abs, found.scale_relative, found.elementwise, found.rms}
+
+    apart = [compare(1.0, [1.0], "x"), compare(1.0, math.nan, "x")]
+    nothing = [compare([], [], "x"), compare(0.0, 0.0, "x")]
+    assert [figures(found) for found in apart] == [{math.inf}] * 2
+    assert [figures(found) for found in nothing] == [{0.0}] * 2
+    assert {found.name for found in [*apart, *nothing]} == {"x"}
+
+
+def test_integers_at_the_edge_of_double_precision_keep_their_last_digit():
+    edge, beyond = np.array([2**53 - 1, 5]), np.array([2**53 + 1, 5])
+    assert compare(edge, beyond).max_abs == compare(beyond, edge).max_abs == 2
+    assert compare(np.array([2**53]), np.array([2**53 + 1])).max_abs == 1
+    lowest = np.array([-(2**63)])
+    assert compare(lowest, lowest + 1).max_abs == 1
+
+
+@pytest.mark.parametrize("value", [3, -(2**62), np.uint64(2**63)])
+def test_integers_without_dimensions_are_compared(value):
+    assert compare(value, value).within(0.0)
+    assert compare(value, value + 1).max_abs == 1
+
+
+def test_common_zeros_have_no_elementwise_distance():
+    assert compare(np.array([0.0, 2.0]), np.array([0.0, 1.0])).elementwise == 0.5
+
+
+def test_descriptions_in_full():
+    one = compare(np.float32(0.1), np.float32(0.2)).describe()
+    assert one.startswith("value: 0.100000001 vs 0.200000003 (5.00e-01 of scale")
+    assert "4611686018427387904 vs 4611686018427387905" in compare(2**62, 2**62 + 1).describe()
+    problem = compare(np.ones(2), np.array([1.0, np.nan]), "x", ("y",)).describe()
+    assert problem == "x[y=1]: NaN or infinity on one side only, at 1 of 2 places: 1.0 vs nan"
+
+
+def test_named_comparison_passes_on_axes_and_the_demand_for_one_dtype():
+    single, double = {"a": np.ones(2, np.float32)}, {"a": np.array([1.0, 2.0])}
+    assert compare_named(single, double)[0].problem
+    (found,) = compare_named(single, double, dims={"a": ("y",)}, same_dtype=False)
+    assert found.where == {"y": 1}
+    assert [c.problem for c in compare_named({}, {"a": 1}, ["a", "b"])] == [
+        "missing on the first side",
+        "missing on the first and second side",
+    ]

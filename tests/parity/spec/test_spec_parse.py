@@ -6,13 +6,14 @@ import doctest
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 import parity.spec.parse
 import parity.spec.values
-from parity.spec.parse import load_specification, parse_text, parse_texts
-from parity.spec.records import text_hash
+from parity.spec.parse import load_specification, parse_text, parse_texts, specification_folder
+from parity.spec.records import Finding, Place, text_hash
 from parity.spec.values import parse_allowed, parse_literal
 
 HEAD = "# Demo\n\nVersion: 1.0\n\n## 1. First\n\n### 1.2 Second\n\n"
@@ -53,9 +54,9 @@ def test_a_row_has_the_tables_name_kind_target_and_cells() -> None:
         ("Work MUST end.\n", "without an id"),
         ("- work shall end.\n", "without an id"),
         ("- **[1.2]** Work MUST end.\n", "unreadable clause id"),
-        ("- **[1.2-1]** Work ends.\n", "has no MUST"),
-        ("- **[1.2-1]** Work MUST end and it must rest.\n", "lower-case"),
-        ("- **[1.2-1]** Work MUST end and MUST rest.\n", "2 requirements"),
+        ("- **[1.2-1]** Work ends.\n", "clause 1.2-1 has no MUST"),
+        ("- **[1.2-1]** Work MUST end and it must rest.\n", "clause 1.2-1 has a lower-case"),
+        ("- **[1.2-1]** Work MUST end and MUST rest.\n", "clause 1.2-1 has 2 requirements"),
         ("- **[1.2-1]** It MUST end.\n- **[1.2-1]** It MUST rest.\n", "id 1.2-1 is also at"),
         ("| a | b |\n|---|---|\n| 1 | 2 |\n", "table without a name"),
         (TABLE.replace("kind=fields", "kind=felds"), "unknown kind"),
@@ -70,7 +71,8 @@ def test_normative_text_that_cannot_be_read_is_a_finding(text: str, message: str
 
 
 def test_a_file_without_a_version_is_a_finding() -> None:
-    assert "Version" in parse_text("demo.md", "# Demo\n").findings[0].message
+    (found,) = parse_text("demo.md", "# Demo\n").findings
+    assert found == Finding(Place("demo.md", 1, 1, ""), "no 'Version: X.Y' line")
 
 
 def test_ids_are_unique_across_files() -> None:
@@ -81,9 +83,54 @@ def test_ids_are_unique_across_files() -> None:
     ]
 
 
+def test_a_finding_says_where_it_stands_and_what_to_do() -> None:
+    spec = parse_text("demo.md", HEAD + "| a | b |\n|---|---|\n| 1 | 2 |\n")
+    assert [str(finding) for finding in spec.findings] == [
+        "specs/demo.md:9: table without a name: put <!-- table: NAME kind=KIND --> above it"
+    ]
+
+
+def test_sections_are_told_from_the_first_line_on_and_after_tables() -> None:
+    clauses = [f"- **[{section}-1]** It MUST end.\n\n" for section in ("1", "2")]
+    named = TABLE.replace(" target=m:C", "")
+    spec = parse_text(
+        "demo.md", f"## 1. First\n\n{clauses[0]}{named}\n## 2. Second\n\n{clauses[1]}"
+    )
+    assert [clause.place for clause in spec.clauses] == [
+        Place("demo.md", 3, 3, "1"),
+        Place("demo.md", 13, 13, "2"),
+    ]
+    assert {row.target for row in spec.of_table("demo")} == {""}
+    assert len(spec.of_table("demo")) == 2
+    assert spec.of_table("other") == ()
+    assert parse_text("demo.md", clauses[0]).clauses[0].place.section == ""
+
+
+def test_the_specification_of_a_checkout_comes_before_the_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, checkout = tmp_path / "parity", tmp_path / "specs"
+    monkeypatch.setattr(parity.spec.parse, "__file__", str(package / "spec" / "parse.py"))
+    checkout.mkdir()
+    assert specification_folder() == package / "specs"
+    (checkout / "ptychodus_api_spec.md").touch()
+    assert specification_folder() == checkout
+
+
+def test_a_folder_without_a_specification_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        load_specification(tmp_path)
+    assert str(caught.value) == (
+        f"no specification (*.md) in {tmp_path}; run parity in a checkout, or install a wheel "
+        "that was built from one"
+    )
+
+
 def test_layout_does_not_change_a_hash_and_words_do() -> None:
     assert text_hash("It  `must`\nend.") == text_hash("It must end.")
     assert text_hash("It must end.") != text_hash("It must rest.")
+    # The first digits of `printf 'It must end.' | sha256sum`; ledgers keep them.
+    assert text_hash("It `must` end.") == "9167e533c631"
 
 
 def test_the_projects_specification_reads_without_findings() -> None:
@@ -102,6 +149,8 @@ def test_the_projects_specification_reads_without_findings() -> None:
         ("{'a', 'b'}", ["a"], ["c", None]),
         ("{True, False, 'warn'}", [True, "warn"], [1, 0, "off"]),
         ("any", [1, "x"], [None]),
+        ("[0, 1)", [0, 0.9], [1]),
+        ("{'a'} or None", ["a", None], ["b"]),
     ],
 )
 def test_allowed_values(cell: str, inside: list[object], outside: list[object]) -> None:
