@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from parity.facts.members import Found
+from parity.facts.members import Found, value_of
 from parity.facts.static import source_path, syntax_tree
 from parity.spec.values import Allowed
 
@@ -105,17 +105,23 @@ def bounds_of(module: str) -> dict[str, Bound]:
 
 @cache
 def choices_of(module: str) -> dict[str, tuple[tuple[object, ...], Found]]:
-    """Return the listed choices of fields: those of dictionaries from names to tuples."""
+    """Return the listed choices of fields: those of dictionaries from names to tuples.
+
+    A tuple may stand there under the name of a constant, imported ones included.
+    """
     path = source_path(module)
     found: dict[str, tuple[tuple[object, ...], Found]] = {}
     for node in ast.walk(syntax_tree(path)):
         if not isinstance(node, ast.Dict):
             continue
         for key, value in zip(node.keys, node.values, strict=True):
-            if isinstance(key, ast.Constant) and isinstance(value, ast.Tuple):
-                try:
-                    choices = ast.literal_eval(value)
-                except ValueError:
-                    continue
+            try:
+                if isinstance(value, ast.Name):
+                    value, _ = value_of(f"{module}:{value.id}")  # noqa: PLW2901
+                listed = isinstance(key, ast.Constant) and isinstance(value, ast.Tuple)
+                choices = ast.literal_eval(value) if listed else None
+            except (ValueError, LookupError):
+                continue
+            if isinstance(key, ast.Constant) and choices is not None:
                 found[str(key.value)] = (choices, Found(ast.unparse(value), str(path), key.lineno))
     return found

@@ -9,11 +9,12 @@ from typing import Any, Literal, TypeVar
 
 from ptycho.config.choices import LOGGERS, METRICS, MODES, SCHEDULERS
 
-__all__ = ["TRAINING_FIELDS", "PyTorchExecutionConfig", "with_execution"]
+__all__ = ["CHOICES", "TRAINING_FIELDS", "PyTorchExecutionConfig", "with_execution"]
 
 Config = TypeVar("Config")
 
-_CHOICES: dict[str, tuple[object, ...]] = {
+#: What fields whose types leave it open may be.
+CHOICES: dict[str, tuple[object, ...]] = {
     "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "deterministic": (True, False, "warn"),
     "precision": ("32-true", "16-mixed", "bf16-mixed"),
@@ -26,14 +27,6 @@ _CHOICES_OR_NONE: dict[str, tuple[object, ...]] = {
     "logger_backend": LOGGERS,
 }
 _SWITCHES = ("enable_progress_bar", "pin_memory", "persistent_workers")
-_WHOLE = {"accum_steps": 1, "num_workers": 0, "num_nodes": 1}
-_WHOLE_OR_NONE = {
-    "inference_batch_size": 1,
-    "prefetch_factor": 1,
-    "checkpoint_save_top_k": -1,
-    "early_stop_patience": 1,
-}
-_POSITIVE_OR_NONE = ("learning_rate", "gradient_clip_val")
 
 #: Fields of ``TrainingConfig`` that may be given here too; ``None`` leaves the choice to it.
 TRAINING_FIELDS = (
@@ -91,7 +84,7 @@ class PyTorchExecutionConfig:
     logger_backend: Literal["none", "csv", "tensorboard", "mlflow"] | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
+        for name, allowed in CHOICES.items():
             self._require(getattr(self, name) in allowed, name, f"one of {allowed}")
         for name, allowed in _CHOICES_OR_NONE.items():
             known = getattr(self, name) in (*allowed, None)
@@ -101,20 +94,24 @@ class PyTorchExecutionConfig:
         switch = isinstance(self.enable_checkpointing, (bool, type(None)))
         self._require(switch, "enable_checkpointing", "True, False or None")
         self._require(isinstance(self.strategy, str), "strategy", "a Lightning strategy's name")
-        for name, least in _WHOLE.items():
-            self._check_int(name, least)
-        for name, least in _WHOLE_OR_NONE.items():
-            if getattr(self, name) is not None:
-                self._check_int(name, least)
+        self._check_int("accum_steps", 1)
+        self._check_int("num_workers", 0)
+        self._check_int("num_nodes", 1)
+        self._check_int("inference_batch_size", 1, optional=True)
+        self._check_int("prefetch_factor", 1, optional=True)
+        self._check_int("checkpoint_save_top_k", -1, optional=True)
+        self._check_int("early_stop_patience", 1, optional=True)
         if self.devices != "auto":
             self._check_int("devices", 1)
-        for name in _POSITIVE_OR_NONE:
+        for name in ("learning_rate", "gradient_clip_val"):
             value = getattr(self, name)
             holds = value is None or _positive(value)
             self._require(holds, name, "a finite number above 0, or None")
 
-    def _check_int(self, name: str, minimum: int) -> None:
+    def _check_int(self, name: str, minimum: int, optional: bool = False) -> None:
         value = getattr(self, name)
+        if optional and value is None:
+            return
         whole = isinstance(value, int) and not isinstance(value, bool)
         self._require(whole and value >= minimum, name, f"an integer >= {minimum}")
 
