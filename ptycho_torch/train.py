@@ -76,7 +76,7 @@ def read_job(namespace: argparse.Namespace) -> Job:
     given = dict(values["training"])
     output_dir = given.pop("output_dir", TrainingConfig(ModelConfig()).output_dir)
     train_file = require_file(given.pop("train_data_file", None), "--train_data_file")
-    validate_paths(train_file, given.get("test_data_file"), output_dir)
+    validate_paths(None, given.get("test_data_file"), output_dir)
     payload = create_training_payload(
         train_file, output_dir, {**values["model"], **given}, execution
     )

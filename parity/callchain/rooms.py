@@ -53,6 +53,7 @@ DETAILS = frozenset(
         "ptycho.cli.train:declared_domain",
         "ptycho.cli.train:model_manager",
         "ptycho.cli.train:pattern_side",
+        "ptycho.cli.train:require_directory",
         "ptycho.cli.train:require_file",
         "ptycho.cli.train:warn_of_torch_flags",
         "ptycho.config.config:dataclass_to_legacy_dict",

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from ptycho.config.deprecation import DeprecatedSetting
 from ptycho.core.progress import hidden_progress
 
 __all__ = ["run_command", "say"]
@@ -57,7 +58,7 @@ def _logging_to_stderr(quiet: bool, verbose: bool) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             # What is deprecated here is for the user to know: Python would keep it back.
-            warnings.filterwarnings("default", category=DeprecationWarning, module=r"ptycho")
+            warnings.simplefilter("default", DeprecatedSetting)
             logging.captureWarnings(True)
             if not verbose:
                 warnings.formatwarning = lambda message, *_, **__: f"warning: {message}"

@@ -19,6 +19,7 @@ from ptycho.cli.train import (
     declared_domain,
     naming,
     pattern_side,
+    require_directory,
     require_file,
     warn_of_torch_flags,
 )
@@ -123,8 +124,7 @@ def carry_out(job: InferenceJob, namespace: argparse.Namespace) -> None:
     require_file(config.test_data_file, "--test_data_file")
     if not config.model_path.exists():
         raise FileNotFoundError(f"--model_path: no such file or directory: {config.model_path}")
-    if config.output_dir.exists() and not config.output_dir.is_dir():
-        raise NotADirectoryError(f"--output_dir: {config.output_dir} is not a directory")
+    require_directory(config.output_dir, "--output_dir")
 
     from ptycho import params
     from ptycho.config.config import update_legacy_dict, validate_inference_config

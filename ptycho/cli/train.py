@@ -18,6 +18,7 @@ from ptycho.cli.arguments import Section, Values, make_parser, merge
 from ptycho.cli.console import run_command, say
 from ptycho.cli.overlap import sampling_line
 from ptycho.config.config import ModelConfig, PyTorchExecutionConfig, TrainingConfig
+from ptycho.config.execution import CHOICES
 
 if TYPE_CHECKING:
     from ptycho.raw_data import RawData
@@ -41,10 +42,7 @@ class RunOptions:
 
 
 #: Values of execution settings whose types leave them open.
-EXECUTION_CHOICES = {
-    "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
-    "precision": ("32-true", "16-mixed", "bf16-mixed"),
-}
+EXECUTION_CHOICES = {name: CHOICES[name] for name in ("accelerator", "precision")}
 
 EXECUTION_SECTION = Section(
     "torch",
@@ -119,6 +117,12 @@ def require_file(path: Path | None, flag: str) -> Path:
     return path
 
 
+def require_directory(path: Path, flag: str) -> None:
+    """Raise naming the flag unless ``path`` is, or can become, a directory."""
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{flag}: {path} is not a directory")
+
+
 def pattern_side(raw: RawData, path: Path | None) -> int:
     """Return the side of the patterns in pixels; ``ValueError`` if the file holds none."""
     if raw.diff3d is None:
@@ -148,8 +152,7 @@ def adopt_data_facts(job: Job, raw: RawData) -> TrainingConfig:
 
 def prepare_output_dir(directory: Path) -> None:
     """Create ``directory``; say so if a bundle there is going to be replaced."""
-    if directory.exists() and not directory.is_dir():
-        raise NotADirectoryError(f"--output_dir: {directory} is not a directory")
+    require_directory(directory, "--output_dir")
     directory.mkdir(parents=True, exist_ok=True)
     if (directory / BUNDLE_NAME).exists():
         logger.warning("%s is replaced when this training is done", directory / BUNDLE_NAME)

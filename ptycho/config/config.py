@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ptycho.config.choices import LOGGERS, METRICS, MODES, OPTIMIZERS, SCHEDULERS
+from ptycho.config.deprecation import DeprecatedSetting
 from ptycho.config.environment import BACKEND_VARIABLE, from_environment
 from ptycho.config.execution import PyTorchExecutionConfig
 
@@ -181,7 +182,7 @@ class InferenceConfig:
 
 def _adopt_n_images(config: TrainingConfig | InferenceConfig) -> None:
     if config.n_images is not None and config.n_groups is None:
-        warnings.warn("n_images is deprecated: use n_groups", DeprecationWarning, stacklevel=4)
+        warnings.warn("n_images is deprecated: use n_groups", DeprecatedSetting, stacklevel=4)
         config.n_groups = config.n_images
 
 

@@ -8,12 +8,13 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ptycho.cli.arguments import Values
+from ptycho.cli.train import require_directory, require_file
+from ptycho.config.deprecation import DeprecatedSetting
 from ptycho.config.execution import PyTorchExecutionConfig
 
 __all__ = [
@@ -61,7 +62,7 @@ def resolve_accelerator(accelerator: str = "auto", device: str | None = None) ->
         chosen = instead if accelerator == "auto" else accelerator
         warnings.warn(
             f"--device is deprecated: use --accelerator {instead}; running on {chosen}",
-            DeprecationWarning,
+            DeprecatedSetting,
             stacklevel=2,
         )
         accelerator = chosen
@@ -82,13 +83,13 @@ def build_execution_config_from_args(
         given["accelerator"] = resolve_accelerator(given.get("accelerator", "auto"), old["device"])
     if mode == "training" and old.get("disable_mlflow"):
         warnings.warn(
-            "--disable_mlflow is deprecated: use --logger none", DeprecationWarning, stacklevel=2
+            "--disable_mlflow is deprecated: use --logger none", DeprecatedSetting, stacklevel=2
         )
         given.setdefault("logger_backend", "none")
     if mode == "inference" and "num_workers" in old:
         warnings.warn(
             "--num-workers has no effect: a reconstruction starts no processes",
-            DeprecationWarning,
+            DeprecatedSetting,
             stacklevel=2,
         )
     return PyTorchExecutionConfig(**given)
@@ -102,13 +103,9 @@ def validate_paths(
     ``FileNotFoundError``, ``IsADirectoryError`` or ``NotADirectoryError`` naming flag and path;
     what is ``None`` is not looked at. Nothing is created.
     """
-    files: Mapping[str, Any] = {"--train_data_file": train_file, "--test_data_file": test_file}
-    for flag, path in files.items():
-        if path is None:
-            continue
-        if not path.exists():
-            raise FileNotFoundError(f"{flag}: no such file: {path}")
-        if path.is_dir():
-            raise IsADirectoryError(f"{flag}: {path} is a directory; expected a scan file")
-    if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
-        raise NotADirectoryError(f"--output_dir: {output_dir} is not a directory")
+    if train_file is not None:
+        require_file(train_file, "--train_data_file")
+    if test_file is not None:
+        require_file(test_file, "--test_data_file")
+    if output_dir is not None:
+        require_directory(output_dir, "--output_dir")
