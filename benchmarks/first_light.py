@@ -1,8 +1,8 @@
 """Figures of the first light: stitching of true patches, and training on one half of a scan.
 
-    python benchmarks/first_light.py stitching
-    python benchmarks/first_light.py equal-epochs [--backend pytorch] [--epochs 20]
-    python benchmarks/first_light.py measured --data FILE.npz [--backend pytorch] [--epochs 32]
+    python -m benchmarks.first_light stitching
+    python -m benchmarks.first_light equal-epochs [--backend pytorch] [--epochs 20]
+    python -m benchmarks.first_light measured --data FILE.npz [--backend pytorch] [--epochs 32]
 
 ``equal-epochs`` trains on one half of a hard scan and reconstructs both: an object of
 392 x 392 pixels whose amplitude (0.5 to 1) and phase (-1 to 1 rad) are unrelated random fields
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.halves import part
 from parity.demo.settings import training_fields
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.core.metrics import evaluate
@@ -100,7 +101,7 @@ def measured(backend: str, epochs: int, path: Path) -> dict[str, float]:
     scan = RawData.from_file(path)
     config = TrainingConfig(**_demo_fields(scan, epochs), backend=backend)
     upper = scan.ycoords < np.median(scan.ycoords)
-    halves = {"train": _part(scan, upper), "test": _part(scan, ~upper)}
+    halves = {"train": part(scan, upper), "test": part(scan, ~upper)}
     config.n_groups = len(halves["train"])
     results, scores = _train(halves["train"], config)
     for name, half in halves.items():
@@ -113,21 +114,6 @@ def measured(backend: str, epochs: int, path: Path) -> dict[str, float]:
             close = evaluate(canvas, half.objectGuess, centre, positions=half.positions).scores
             scores[f"{name}_phase_correlation"] = close["phase_correlation"]
     return scores
-
-
-def _part(scan: RawData, keep: np.ndarray) -> RawData:
-    return RawData(
-        scan.xcoords[keep],
-        scan.ycoords[keep],
-        None,
-        None,
-        scan.diff3d[keep],
-        scan.probeGuess,
-        None,
-        objectGuess=scan.objectGuess,
-        bad_pixels=scan.bad_pixels,
-        measurement_domain=scan.measurement_domain,
-    )
 
 
 def _demo_fields(scan: RawData, epochs: int) -> dict[str, Any]:

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("ptychopinn", "numpy", "scipy", "h5py", "tensorflow", "keras", "torch", "lightning")
-_THREADS = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)  # fmt: skip
+#: Threads of one operation; those that run operations side by side are TensorFlow's alone.
+_EACH = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+_THREADS = (*_EACH, "TF_NUM_INTEROP_THREADS")
+
+
+def with_threads(count: int) -> dict[str, str]:
+    """Return the environment of a process with so many threads for each operation."""
+    return {**os.environ, **dict.fromkeys(_EACH, str(count)), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def facts() -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import pictures, scans, starting, steps
-from benchmarks.machine import facts
+from benchmarks.machine import facts, with_threads
 from benchmarks.report import draw, flatness, table
 from benchmarks.rows import Row, measure, processor_seconds
 
@@ -72,14 +72,7 @@ def run(row: Row, args: argparse.Namespace) -> dict[str, Any]:
     what = ["--together", row.together] if row.together else ["--row", row.key]
     command = [sys.executable, *_COMMAND, *what]
     command += ["--runs", "3"] * args.quick + ["--cpu"] * args.cpu
-    threads = str(args.threads)
-    names = ("OMP", "OPENBLAS", "MKL", "TF_INTRAOP")
-    environment = {
-        **os.environ,
-        **{f"{name}_NUM_THREADS".replace("TF_INTRAOP_NUM", "TF_NUM_INTRAOP"): threads
-           for name in names},
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }  # fmt: skip
+    environment = with_threads(args.threads)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         return {"failed": done.stderr.strip().splitlines()[-1:] or ["no message"]}

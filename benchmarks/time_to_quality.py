@@ -21,7 +21,6 @@ import argparse
 import dataclasses
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +30,8 @@ import numpy as np
 import yaml
 
 from benchmarks.contenders import ITERATIVE, NETWORKS
-from benchmarks.machine import facts
+from benchmarks.halves import part
+from benchmarks.machine import facts, with_threads
 from parity.demo.settings import default_epochs, training_fields
 from ptycho.config.config import ModelConfig
 from ptycho.raw_data import RawData
@@ -80,22 +80,6 @@ def scans(args: argparse.Namespace) -> tuple[RawData, RawData]:
     return part(scan, upper), part(scan, ~upper)
 
 
-def part(scan: RawData, keep: np.ndarray) -> RawData:
-    """Return the scan at the positions for which ``keep`` holds."""
-    return RawData(
-        scan.xcoords[keep],
-        scan.ycoords[keep],
-        None,
-        None,
-        scan.diff3d[keep],
-        scan.probeGuess,
-        None,
-        objectGuess=scan.objectGuess,
-        bad_pixels=scan.bad_pixels,
-        measurement_domain=scan.measurement_domain,
-    )
-
-
 def with_changes(fields: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     """Return training fields with ``FIELD=VALUE`` replaced, in the model where it has them."""
     changed = {**fields, "model": dict(fields["model"])}
@@ -115,12 +99,7 @@ def run(name: str, settings: dict[str, Any], args: argparse.Namespace) -> dict[s
     one = {**settings, "name": name, "peer_batch": PEER_BATCH.get(name)}
     setting, result = args.output / f"{name}.settings.json", args.output / f"{name}.jsonl"
     setting.write_text(json.dumps(one), encoding="utf-8")
-    threads = str(args.threads)
-    environment = {
-        **os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads,
-        "TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": "1",
-    }  # fmt: skip
+    environment = {**with_threads(args.threads), "TF_NUM_INTEROP_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.contenders"]
     found: dict[str, Any] = {}
     try:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from parity import (
     diverge_command,
@@ -17,9 +15,6 @@ from parity import (
     trace_commands,
 )
 from ptycho.cli.arguments import Parser
-
-if TYPE_CHECKING:
-    from parity.gate import GateReport
 
 HOLDS, FAILS, BROKEN = 0, 1, 2
 
@@ -85,6 +80,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     from parity.gate import run_gate
+    from parity.report_file import write_report
     from parity.terminal import Terminal
 
     terminal = Terminal(arguments.seed)
@@ -97,15 +93,8 @@ def _check(arguments: argparse.Namespace) -> int:
     )
     terminal.show_summary(report)
     if arguments.json is not None:
-        _write_json(report, arguments.json)
+        write_report(report.to_json(), arguments.json)
     return report.exit_code
-
-
-def _write_json(report: GateReport, path: Path) -> None:
-    from ptycho.io.atomic import write_bytes
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, (json.dumps(report.to_json(), indent=1) + "\n").encode())
 
 
 def _list(arguments: argparse.Namespace) -> int:

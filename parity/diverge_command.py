@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["add_diverge", "diverge_command", "report_lines"]
 
 BACKENDS = ("tensorflow", "pytorch")
+#: Scenarios that have taps; of the last two the values are no arrays.
 SCENARIOS = ("train", "infer", "stitch", "save", "load")
 
 _HEADINGS = {

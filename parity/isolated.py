@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 import os
 import sys
 import tempfile
@@ -112,6 +111,7 @@ def serve(name: str) -> dict[str, object]:
     """
     import numpy as np
 
+    from parity.checks.observing import messages
     from parity.checks.samples import small_model
     from ptycho import loader, model_manager, params, probe, tf_helper
     from ptycho.config.config import InferenceConfig, TrainingConfig, update_legacy_dict
@@ -143,29 +143,16 @@ def serve(name: str) -> dict[str, object]:
         (foreign,) = set(FRAMEWORKS) - {name}
         write_bundle(other, dataclasses.replace(bundle, backend=foreign), {})
         asked = attempts_of_ours()
-        said = _Said()
-        logging.getLogger("ptycho.workflows.backend_selector").addHandler(said)
-        again = load_inference_bundle(other)[0].predict(inputs)
+        with messages("ptycho.workflows.backend_selector") as said:
+            again = load_inference_bundle(other)[0].predict(inputs)
     return {
         "tag": bundle.backend,
         "shape": list(patches.shape),
         "finite": bool(np.isfinite(picture).all() and np.iscomplexobj(picture)),
         "same": bool(np.array_equal(patches, again)),
         "asked": asked,
-        "fallback": said.texts,
+        "fallback": said,
     }
-
-
-class _Said(logging.Handler):
-    """Keeps what is logged."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep one message."""
-        self.texts.append(record.getMessage())
 
 
 def attempts_of_ours() -> list[str]:

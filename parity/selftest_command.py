@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +52,7 @@ def _line(row: Row) -> str:
 
 def selftest_command(arguments: argparse.Namespace) -> int:
     """Plant, print, write; 1 where a defect was missed."""
+    from parity.report_file import write_report
     from parity.selftest.defects import chosen, load_defects, load_witnesses
     from parity.selftest.run import run_selftest
     from parity.selftest.tree import checkout
@@ -78,8 +78,5 @@ def selftest_command(arguments: argparse.Namespace) -> int:
         f"{len(report.rows)} planted, {report.killed} killed ({report.seconds:.0f} s)\n"
     )
     if arguments.json is not None:
-        from ptycho.io.atomic import write_bytes
-
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(arguments.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
+        write_report(report.to_json(), arguments.json)
     return 0 if report.killed == len(report.rows) else 1

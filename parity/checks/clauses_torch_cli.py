@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import io
-import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from parity.checks.observing import everyone, params_kept, tiny_scan
+from parity.checks.observing import everyone, messages, params_kept, tiny_scan
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.checks.scenes import written_bundle
@@ -101,29 +100,12 @@ def without_effect(run: Recorder) -> None:
     given = ["--model_path=m", "--test_data=t", "--torch-inference-batch-size=7"]
     for backend in ("tensorflow", "pytorch"):
         parsed = inference.build_parser().parse_args([*given, "--backend", backend])
-        with _warnings(inference.logger.name.rpartition(".")[0]) as warned:
+        with messages("ptycho.cli") as warned:
             job = inference.read_job(parsed)
         told = any("--torch-inference_batch_size" in text for text in warned)
         everyone(run, told == (backend == "tensorflow"), f"warned {warned}", backend)
         size = job.execution and job.execution.inference_batch_size
         everyone(run, size == (7 if backend == "pytorch" else None), f"size {size}", backend)
-
-
-class _warnings:  # a context manager reads like the function that it stands for  # noqa: N801
-    """Collect the warnings of a package's loggers."""
-
-    def __init__(self, name: str) -> None:
-        self._logger = logging.getLogger(name)
-        self._handler = logging.Handler(logging.WARNING)
-        self._texts: list[str] = []
-        self._handler.emit = lambda record: self._texts.append(record.getMessage())  # type: ignore[method-assign]
-
-    def __enter__(self) -> list[str]:
-        self._logger.addHandler(self._handler)
-        return self._texts
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self._handler)
 
 
 @check("K-13", "Refused positions are those of a file that is named", ("backend",))

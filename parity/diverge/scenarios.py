@@ -29,10 +29,7 @@ from ptycho.core.training_plan import TrainingPlan, plan_training
 from ptycho.raw_data import RawData
 from ptycho.simulation.simulate import built_in_scan
 
-__all__ = ["SCENARIOS", "Setting", "free_walk", "shared_stages", "tap_rows"]
-
-#: Scenarios that have taps; of the last two the values are no arrays.
-SCENARIOS = ("train", "infer", "stitch", "save", "load")
+__all__ = ["Setting", "free_walk", "shared_stages", "tap_rows"]
 
 _DIMS = {
     "groups": ("B", "C"),

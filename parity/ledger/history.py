@@ -6,12 +6,12 @@ change with the value.
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from parity.ledger.tolerances import Tolerance, load_tolerances, read_entries
+from parity.redline.revisions import RevisionError, text_at
 
 __all__ = ["Floors", "load_floors", "loosened_since", "sunk_since", "tolerances_at"]
 
@@ -50,16 +50,11 @@ def sunk_since(old: Floors, new: Floors) -> list[str]:
 
 
 def _shown(root: Path, revision: str, file: str, folder: Path) -> Path | None:
-    done = subprocess.run(
-        ["git", "-C", str(root), "show", f"{revision}:./{file}"],
-        capture_output=True,
-        check=False,
-        encoding="utf-8",
-    )
-    if done.returncode:
-        return None
     path = folder / Path(file).name
-    path.write_text(done.stdout, encoding="utf-8")
+    try:
+        path.write_text(text_at(root, revision, file), encoding="utf-8")
+    except RevisionError:
+        return None
     return path
 
 

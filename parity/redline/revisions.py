@@ -67,11 +67,16 @@ def at_revision(root: Path, revision: str) -> Texts:
     for path in sorted(filter(None, listed.stdout.split("\0"))):
         name = Path(path).name
         if name.endswith(".md") and name != "README.md":
-            shown = _git(root, "show", f"{revision}:./{path}")
-            if shown.returncode:
-                raise RevisionError(f"git cannot show {revision}:{path}: {shown.stderr.strip()}")
-            texts[name] = shown.stdout
+            texts[name] = text_at(root, revision, path)
     return Texts(revision, texts)
+
+
+def text_at(root: Path, revision: str, path: str) -> str:
+    """Return a file's text at a git revision; :class:`RevisionError` where it has none."""
+    shown = _git(root, "show", f"{revision}:./{path}")
+    if shown.returncode:
+        raise RevisionError(f"git cannot show {revision}:{path}: {shown.stderr.strip()}")
+    return shown.stdout
 
 
 def in_tree(root: Path) -> Texts:

@@ -100,9 +100,7 @@ class LearningRateSchedule:
         if step < warmup:
             return _WARMUP_START + (1 - _WARMUP_START) * (step + 1) / warmup
         remaining = max(1, config.nepochs * self._steps_per_epoch - warmup - 1)
-        progress = min(1.0, (step - warmup) / remaining)
-        floor = config.lr_min_ratio
-        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+        return _half_cosine(min(1.0, (step - warmup) / remaining), config.lr_min_ratio)
 
     def _stages(self, step: int) -> float:
         config = self._config
@@ -110,7 +108,11 @@ class LearningRateSchedule:
         second = config.stage_2_epochs * self._steps_per_epoch
         if step < first:
             return 1.0
-        floor = config.stage_3_lr_factor
         if step >= first + second:
-            return floor
-        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - first) / second))
+            return config.stage_3_lr_factor
+        return _half_cosine((step - first) / second, config.stage_3_lr_factor)
+
+
+def _half_cosine(progress: float, floor: float) -> float:
+    """Return what a fall from 1 to ``floor`` has come to; ``progress`` runs from 0 to 1."""
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))

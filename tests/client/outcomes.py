@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,20 @@ def message_of(action) -> str:
     text = str(original)
     assert text.strip()
     return text
+
+
+def frameworks_loaded_by(code: str, folder: Path) -> str:
+    """Return the set, as text, of frameworks that a process running ``code`` has loaded."""
+    told = "print({'tensorflow', 'torch', 'keras', 'lightning'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}; {told}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+    )
+    return done.stdout.strip()
 
 
 def without(names: tuple[str, ...], folder: Path, monkeypatch) -> None:

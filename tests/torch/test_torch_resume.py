@@ -10,17 +10,6 @@ import pytest
 from ptycho.core.bundle import read_bundle
 from ptycho_torch import model_manager
 
-FIELDS = {
-    "nepochs": 4,
-    "n_groups": 20,
-    "batch_size": 6,
-    "validation_fraction": 0.1,
-    "probe_trainable": True,
-    "scheduler": "ReduceLROnPlateau",
-    "plateau_patience": 0,
-    "plateau_threshold": 0.9,
-}
-
 
 @pytest.fixture
 def saved(tmp_path):
@@ -29,7 +18,15 @@ def saved(tmp_path):
 
 
 def test_accumulated_batches_go_on_too(fit, make_config, saved):
-    config = make_config(1, **{**FIELDS, "batch_size": 3, "scheduler": "WarmupCosine"})
+    config = make_config(
+        1,
+        nepochs=4,
+        n_groups=20,
+        batch_size=3,
+        validation_fraction=0.1,
+        probe_trainable=True,
+        scheduler="WarmupCosine",
+    )
     accumulated = {"execution": {"accum_steps": 4}}  # six batches: four, then the two left
     whole = fit(config, **accumulated)
     for steps in (1, 2):
