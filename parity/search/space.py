@@ -115,12 +115,15 @@ def model_configs(
     return st.builds(ModelConfig, **fields)
 
 
+#: What is said of fields that do not go together; every single value is of the tables.
+_RULES = ("nothing to fit", "has no stages")
+
+
 def _possible(config: TrainingConfig) -> bool:
     try:
         validate_training_config(config)
     except ValueError as error:
-        # The one rule that ties fields to each other; every single value is of the tables.
-        if "nothing to fit" in str(error):
+        if any(rule in str(error) for rule in _RULES):
             return False
         raise
     return True
