@@ -213,6 +213,15 @@ def _predictor(backend: str, trained: Any) -> Any:
     return model_manager.ObjectPredictor.of(trained)
 
 
+def _traced(backend: str) -> int:
+    """Return how many functions were traced in this process; PyTorch traces none."""
+    if backend == "pytorch":
+        return 0
+    from ptycho import model
+
+    return model._kept.cache_info().misses
+
+
 # --------------------------------------------------------------------------- measuring
 
 
@@ -257,7 +266,10 @@ def measure(backend: str, N: int, gridsize: int, batch: int, runs: int) -> dict[
     """Return the figures of one configuration."""
     scene = Scene.of(N, gridsize, batch)
     training = _training(backend)
-    firsts = [_spent(training.train, scene, 1)[0] for _ in range(2)]
+    firsts, traced = [], [_traced(backend)]
+    for _ in range(2):
+        firsts.append(_spent(training.train, scene, 1)[0])
+        traced.append(_traced(backend))
     actions = (_torch_actions if backend == "pytorch" else _tensorflow_actions)(scene)
     trained = training.train(scene.container, scene.config, progress=False, max_steps=1)
     predictor = _predictor(backend, trained)
@@ -286,6 +298,7 @@ def measure(backend: str, N: int, gridsize: int, batch: int, runs: int) -> dict[
         "epoch_cpu_overhead": beyond[1],
         "first_training_seconds": firsts[0] - whole,
         "second_training_seconds": firsts[1] - whole,
+        "second_training_traces": traced[2] - traced[1],
     }
 
 

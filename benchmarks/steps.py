@@ -21,6 +21,9 @@ def rows() -> Iterator[Row]:
             yield Row("train", f"step, {case}", None, _FLOOR, ratio=1.2, **kept)
             yield Row("train", f"epoch, {case}", None, "its steps", ratio=1.05, **kept)
             yield Row("train", f"start, {case}", None, "second start", seconds=5.0, **kept)
+            yield Row(
+                "train", f"second start, {case}", None, "first start", limits={"traces": 0}, **kept
+            )
             yield Row("predict", f"batch, {case}", None, _FLOOR, ratio=1.2, **kept)
 
 
@@ -33,23 +36,26 @@ def figures(case: str, runs: int, cpu: bool = False) -> dict[str, dict[str, Any]
     found = measure(backend, *(int(part.replace("=", " ").split()[-1]) for part in rest), runs)
     what = "cpu_" if cpu else ""
     step, prediction = (found[f"{name}_{what}seconds"] for name in ("step", "prediction"))
+    first, second = (max(found[f"{n}_training_seconds"], 1e-3) for n in ("first", "second"))
     epoch = 1 + found[f"epoch_{what}overhead"]
     pairs = {
         "train: step": (step, found[f"step_{what}ratio"]),
         "train: epoch": (step * epoch, epoch),
-        "train: start": (
-            found["first_training_seconds"],
-            found["first_training_seconds"] / max(found["second_training_seconds"], 1e-3),
-        ),
+        "train: start": (first, first / second),
+        "train: second start": (second, second / first),
         "predict: batch": (prediction, found[f"prediction_{what}ratio"]),
     }
-    gflop = {"train: step": found["step_gflop"], "predict: batch": found["prediction_gflop"]}
+    facts = {
+        "train: step": {"gflop": found["step_gflop"]},
+        "predict: batch": {"gflop": found["prediction_gflop"]},
+        "train: second start": {"traces": found["second_training_traces"]},
+    }
     peak = peak_mib()
     return {
         f"{name}, {case}": {
             "seconds": seconds, "ratio": ratio, "floor_seconds": seconds / ratio, "runs": runs,
             "peak_mib": peak, "ready_mib": peak,
-            **({"gflop": gflop[name]} if name in gflop else {}),
+            **facts.get(name, {}),
         }
         for name, (seconds, ratio) in pairs.items()
     }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ NO_LABELS = (
 
 
 def nll(
-    intensity: tf.Tensor, x: tf.Tensor, scale: float, weights: tf.Tensor | None = None
+    intensity: tf.Tensor, x: tf.Tensor, scale: Any, weights: tf.Tensor | None = None
 ) -> tf.Tensor:
     """Return mean[l - k + k log(k / l)] / scale^2 for rate l = ``intensity``, counts k = ``x``^2.
 
@@ -27,8 +29,8 @@ def nll(
     without counts contributes its rate. ``weights`` as in :func:`loss_terms`.
     """
     # Divided by scale^2 first, so that float32 sees values near 1 whatever nphotons is.
-    rate = intensity / scale**2
-    counts = tf.square(x / scale)
+    rate = intensity / tf.cast(scale**2, tf.float32)
+    counts = tf.square(x / tf.cast(scale, tf.float32))
     # One logarithm of the ratio: a difference of two would lose digits. Where k = 0 it is finite
     # and its product with k vanishes, gradient included.
     ratio = tf.where(counts > 0, counts, 1.0) / rate
@@ -36,10 +38,10 @@ def nll(
 
 
 def mae(
-    amplitude: tf.Tensor, x: tf.Tensor, scale: float, weights: tf.Tensor | None = None
+    amplitude: tf.Tensor, x: tf.Tensor, scale: Any, weights: tf.Tensor | None = None
 ) -> tf.Tensor:
     """Return mean|amplitude - x| / scale. ``weights`` as in :func:`loss_terms`."""
-    return _mean(tf.abs(amplitude - x), weights) / scale
+    return _mean(tf.abs(amplitude - x), weights) / tf.cast(scale, tf.float32)
 
 
 def _mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
@@ -52,7 +54,7 @@ def realspace(patches: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def loss_terms(
-    scale: float,
+    scale: Any,
     x: tf.Tensor,
     amplitude: tf.Tensor,
     intensity: tf.Tensor,
@@ -62,9 +64,10 @@ def loss_terms(
 ) -> dict[str, tf.Tensor]:
     """Return the terms ``nll``, ``mae`` and, where there are labels, ``realspace``.
 
-    ``x`` is s0 * X and ``scale`` s0; ``x``, ``amplitude`` and ``intensity`` are alike in shape.
-    ``patches`` and ``labels`` are complex (B, C, N, N). ``weights``, which broadcast with ``x``,
-    are ``ptycho.core.patterns.pixel_weights`` of the detector's bad pixels.
+    ``x`` is s0 * X and ``scale`` s0, a number or a tensor of type float64; ``x``, ``amplitude`` and
+    ``intensity`` are alike in shape. ``patches`` and ``labels`` are complex (B, C, N, N).
+    ``weights``, which broadcast with ``x``, are ``ptycho.core.patterns.pixel_weights`` of the
+    detector's bad pixels.
     """
     terms = {"nll": nll(intensity, x, scale, weights), "mae": mae(amplitude, x, scale, weights)}
     if patches is not None and labels is not None:

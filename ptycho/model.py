@@ -5,7 +5,8 @@ Importing this module builds nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import keras
@@ -30,6 +31,7 @@ from ptycho.params import params
 __all__ = [
     "Models",
     "build_models",
+    "call_with",
     "canonical_variables",
     "compiled",
     "evaluate",
@@ -240,14 +242,39 @@ def set_canonical_weights(model: keras.Model, weights: Weights) -> None:
         variable.assign(weights[name])
 
 
-def compiled(function: Any, *signature: Any) -> Any:
-    """Return ``function`` of tensors compiled once, as ``signature`` says, for every batch size.
+def call_with(
+    model: keras.Model, variables: Sequence[Any], values: Sequence[Any], inputs: Any, training: bool
+) -> Any:
+    """Return what ``model`` makes of ``inputs`` with ``values`` in place of its ``variables``."""
+    with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+        return model(inputs, training=training)
 
-    Where ``tf.config.run_functions_eagerly`` is on, it stays plain Python.
+
+@lru_cache(maxsize=8)
+def _kept(*key: Any) -> list[Any]:
+    """Return the list, empty at first, for what was compiled for ``key``."""
+    return []
+
+
+def compiled(key: Hashable, function: Any, *signature: Any) -> Any:
+    """Return ``function`` of tensors and variables, compiled as the example ``signature`` says.
+
+    For an equal ``key`` and signature it is compiled once in a process: ``key`` has to hold all
+    that the function depends on besides its arguments. Every variable has to be an argument, so
+    that the few functions that are kept hold nobody's model. Where
+    ``tf.config.run_functions_eagerly`` is on, it stays plain Python.
     """
     if tf.config.functions_run_eagerly():
         return function
-    return tf.function(function, signature, autograph=False).get_concrete_function()
+    parts = [tf.nest.flatten(part) for part in signature]
+    shapes = tuple(tuple((tuple(each.shape), each.dtype) for each in part) for part in parts)
+    kept = _kept(key, shapes, tf.constant(0.0).device)
+    if not kept:
+        made = tf.function(function, autograph=False).get_concrete_function(*signature)
+        if made.captured_inputs:
+            raise RuntimeError("a compiled function uses a variable that is not its argument")
+        kept.append(made)
+    return kept[0]
 
 
 def evaluate(

@@ -189,11 +189,18 @@ class ObjectPredictor:
     @cached_property
     def _function(self) -> Any:
         tf = require_tensorflow()
-        from ptycho.model import compiled
+        from ptycho.model import call_with, compiled
 
-        signature = [tf.TensorSpec(each.shape, tf.float32) for each in self._model.inputs]
-        # A compiled function does not keep its variables alive; self._model does.
-        return compiled(lambda inputs: self._model(inputs, training=False), signature)
+        model, variables = self._model, self._model.variables
+        values = [variable.value for variable in variables]
+        signature = [tf.TensorSpec(each.shape, tf.float32) for each in model.inputs]
+
+        def predict(inputs: Any, values: Any) -> Any:
+            return call_with(model, variables, values, inputs, training=False)
+
+        key = ("predict", *dataclasses.astuple(self.config))
+        function = compiled(key, predict, signature, values)
+        return lambda inputs: function(inputs, values)
 
     def predict(self, inputs: Sequence[Any], batch_size: int = 32) -> NDArray[np.complex64]:
         """Return object patches (B, N, N, 1) from ``[X * intensity_scale, local_offsets]``.

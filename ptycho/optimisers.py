@@ -3,103 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from ptycho.config.config import TrainingConfig
 from ptycho.core.weights import PHYSICAL
 
-__all__ = ["Adam", "Sgd", "clip_gradients", "make_optimiser", "with_weight_decay"]
+__all__ = ["OptimiserState", "clip_gradients", "make_optimiser", "move", "with_weight_decay"]
 
 #: Added to a gradient's norm before dividing by it (formula 8).
 _NORM_FLOOR = 1e-6
+#: Added to the root of Adam's second moment.
+_EPSILON = 1e-8
 #: The largest float32 below 1.
 _LARGEST_BETA = np.nextafter(np.float32(1), np.float32(0))
 
 
-@keras.saving.register_keras_serializable(package="ptycho")
-class Adam(keras.optimizers.Adam):
-    """Adam as in Kingma & Ba (2015), Algorithm 1: p - lr * m_hat / (sqrt(v_hat) + epsilon).
+class OptimiserState(NamedTuple):
+    """What an optimiser moves and what it remembers: ``tf.Variable``, all in one order.
 
-    Keras' own adds epsilon to sqrt(v) before the bias of v is corrected ("epsilon hat"), which
-    makes it up to 30 times larger in the first steps. This one takes plain steps only: no
-    averaging or accumulation.
+    Keras' optimisers hold their variables themselves, so that a step which was traced with one
+    belongs to one training. ``first`` and ``second`` are the moments of ``variables``, empty where
+    the optimiser has none; ``step`` counts the steps taken.
     """
 
-    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """Update ``trainable_variables`` by their gradients."""
-        step = tf.cast(self.iterations, tf.float64) + 1.0
-        # The fused operation works with float32 betas; the corrections must belong to these, and
-        # a beta that rounds to 1 would make them 0.
-        betas = [min(np.float32(beta), _LARGEST_BETA) for beta in (self.beta_1, self.beta_2)]
-        first, second = (1.0 - tf.cast(beta, tf.float64) ** step for beta in betas)
-        root = tf.sqrt(second)
-        rate = tf.cast(tf.cast(self.learning_rate, tf.float64) * root / first, tf.float32)
-        # lr root/first * m / (sqrt(v) + eps root) = lr (m/first) / (sqrt(v/second) + eps)
-        for gradient, variable in zip(grads, trainable_variables, strict=True):
-            index = self._get_variable_index(variable)
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable.value.handle,
-                m=self._momentums[index].value.handle,
-                v=self._velocities[index].value.handle,
-                beta1_power=0.0,
-                beta2_power=0.0,
-                lr=rate,
-                beta1=betas[0],
-                beta2=betas[1],
-                epsilon=tf.cast(self.epsilon * root, tf.float32),
-                grad=gradient,
-            )
-        self.iterations.assign_add(1)
+    variables: list[tf.Variable]
+    first: list[tf.Variable]
+    second: list[tf.Variable]
+    step: tf.Variable
 
 
-@keras.saving.register_keras_serializable(package="ptycho")
-class Sgd(keras.optimizers.SGD):
+def make_optimiser(config: TrainingConfig, variables: Sequence[tf.Variable]) -> OptimiserState:
+    """Return the state from which ``config``'s optimiser begins to train ``variables``."""
+
+    def zeros(wanted: bool) -> list[tf.Variable]:
+        kept = variables if wanted else ()
+        return [tf.Variable(tf.zeros_like(each), trainable=False) for each in kept]
+
+    adam = config.optimizer != "sgd"
+    step = tf.Variable(0, dtype=tf.int64, trainable=False)
+    return OptimiserState(list(variables), zeros(adam or bool(config.momentum)), zeros(adam), step)
+
+
+def move(
+    config: TrainingConfig, rate: tf.Tensor, gradients: Sequence[Any], state: OptimiserState
+) -> None:
+    """Take one step of ``config``'s optimiser along ``gradients``; decay is not its business."""
+    take = _descend if config.optimizer == "sgd" else _adam
+    take(config, tf.cast(rate, tf.float32), gradients, state)
+    state.step.assign_add(1)
+
+
+def _adam(
+    config: TrainingConfig, rate: tf.Tensor, gradients: Sequence[Any], state: OptimiserState
+) -> None:
+    """Kingma & Ba (2015), Algorithm 1: p - lr * m_hat / (sqrt(v_hat) + epsilon).
+
+    Keras' own adds epsilon to sqrt(v) before the bias of v is corrected ("epsilon hat"), which
+    makes it up to 30 times larger in the first steps.
+    """
+    step = tf.cast(state.step, tf.float64) + 1.0
+    # The fused operation works with float32 betas; the corrections must belong to these, and
+    # a beta that rounds to 1 would make them 0.
+    betas = [min(np.float32(b), _LARGEST_BETA) for b in (config.adam_beta1, config.adam_beta2)]
+    first, second = (1.0 - tf.cast(beta, tf.float64) ** step for beta in betas)
+    root = tf.sqrt(second)
+    # lr root/first * m / (sqrt(v) + eps root) = lr (m/first) / (sqrt(v/second) + eps)
+    rate = tf.cast(tf.cast(rate, tf.float64) * root / first, tf.float32)
+    moved = (state.variables, state.first, state.second)
+    for gradient, variable, m, v in zip(gradients, *moved, strict=True):
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=m.handle,
+            v=v.handle,
+            beta1_power=0.0,
+            beta2_power=0.0,
+            lr=rate,
+            beta1=betas[0],
+            beta2=betas[1],
+            epsilon=tf.cast(_EPSILON * root, tf.float32),
+            grad=gradient,
+        )
+
+
+def _descend(
+    config: TrainingConfig, rate: tf.Tensor, gradients: Sequence[Any], state: OptimiserState
+) -> None:
     """Gradient descent with momentum: b <- momentum * b + g, p <- p - lr * b, b from 0.
 
     Keras' own multiplies by the rate before it adds up, so that a step remembers the rates of
     the steps before it.
     """
-
-    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """Update ``trainable_variables`` by their gradients."""
-        rate = tf.cast(self.learning_rate, tf.float32)
-        for gradient, variable in zip(grads, trainable_variables, strict=True):
-            handle = variable.value.handle
-            if not self.momentum:
-                tf.raw_ops.ResourceApplyGradientDescent(var=handle, alpha=rate, delta=gradient)
-                continue
-            tf.raw_ops.ResourceApplyMomentum(
-                var=handle,
-                accum=self.momentums[self._get_variable_index(variable)].value.handle,
-                lr=rate,
-                grad=gradient,
-                momentum=np.float32(self.momentum),
-            )
-        self.iterations.assign_add(1)
-
-
-def make_optimiser(config: TrainingConfig, variables: Sequence[Any]) -> Any:
-    """Return the optimiser of ``config``, built for ``variables``; decay is not its business."""
-    optimiser: Any
-    if config.optimizer == "sgd":
-        optimiser = Sgd(config.learning_rate, momentum=config.momentum)
-    else:
-        optimiser = Adam(
-            config.learning_rate, beta_1=config.adam_beta1, beta_2=config.adam_beta2, epsilon=1e-8
+    if not config.momentum:
+        for gradient, variable in zip(gradients, state.variables, strict=True):
+            tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+        return
+    for gradient, variable, sums in zip(gradients, state.variables, state.first, strict=True):
+        tf.raw_ops.ResourceApplyMomentum(
+            var=variable.handle,
+            accum=sums.handle,
+            lr=rate,
+            grad=gradient,
+            momentum=np.float32(config.momentum),
         )
-    optimiser.build(variables)
-    return optimiser
 
 
 def with_weight_decay(
     config: TrainingConfig,
     rate: Any,
     gradients: Sequence[Any],
-    named: Sequence[tuple[str, Any]],
+    named: Sequence[tuple[str, tf.Variable]],
 ) -> list[Any]:
     """Return the gradients that the optimiser is to see, ``named`` being (name, variable).
 
@@ -117,7 +132,7 @@ def with_weight_decay(
             variable.assign(variable * (1.0 - rate * decay))
             found.append(gradient)
         else:
-            found.append(gradient + decay * variable.value)
+            found.append(gradient + decay * variable)
     return found
 
 

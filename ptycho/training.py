@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import time
@@ -33,17 +34,32 @@ from ptycho.losses import NO_LABELS, loss_terms, total_loss
 from ptycho.model import (
     Models,
     build_models,
+    call_with,
     canonical_variables,
     compiled,
     get_canonical_weights,
 )
 from ptycho.model_manager import save
 from ptycho.moments import get_moments, set_moments
-from ptycho.optimisers import clip_gradients, make_optimiser, with_weight_decay
+from ptycho.optimisers import (
+    OptimiserState,
+    clip_gradients,
+    make_optimiser,
+    move,
+    with_weight_decay,
+)
 
 __all__ = ["TrainingStep", "loss_gradients", "train"]
 
 logger = logging.getLogger(__name__)
+
+
+#: What a step sees of the configuration beside the model; of the rest it sees defaults.
+_SEEN = (
+    "mae_weight", "nll_weight", "realspace_mae_weight", "realspace_weight",
+    "optimizer", "adam_beta1", "adam_beta2", "momentum", "weight_decay",
+    "gradient_clip_val", "gradient_clip_algorithm",
+)  # fmt: skip
 
 
 class TrainingStep:
@@ -51,7 +67,8 @@ class TrainingStep:
 
     Batches are [x (b, N, N, C), offsets (b, 1, 2, C)] and, where the loss needs labels, labels
     (b, N, N, C) complex64; ``b`` may vary without compiling again. ``bad_pixels`` (N, N) have no
-    part in the loss.
+    part in the loss. Weights, moments, scale and mask are arguments of what is compiled: the next
+    training with the same network and the same loss and optimiser does not compile again.
     """
 
     def __init__(
@@ -61,14 +78,20 @@ class TrainingStep:
         scale: float,
         bad_pixels: NDArray[np.bool_] | None = None,
     ) -> None:
-        self._model, self._config, self._scale = models.stages, config, scale
-        weights = pixel_weights(bad_pixels)
-        self._weights = None if weights is None else weights[..., None]
+        seen = {name: getattr(config, name) for name in _SEEN}
+        self._model, self._config = models.stages, TrainingConfig(config.model, **seen)
         # The model's list is in the order of its layers, the same in every process.
-        self.variables = models.autoencoder.trainable_variables
+        trained = models.autoencoder.trainable_variables
+        fixed = models.autoencoder.non_trainable_variables
+        self._variables = [*trained, *fixed]
         names = {id(variable): name for name, variable in canonical_variables(models.autoencoder)}
-        self._named = [(names[id(variable)], variable) for variable in self.variables]
-        self.optimizer = make_optimiser(config, self.variables)
+        self.names = [names[id(variable)] for variable in trained]
+        self._key = (*dataclasses.astuple(config.model), *seen.values(), *self.names)
+        self.optimizer = make_optimiser(config, [variable.value for variable in trained])
+        self._fixed = [variable.value for variable in fixed]
+        weights = pixel_weights(bad_pixels)
+        mask = [] if weights is None else [tf.constant(weights[..., None])]
+        self._data = [tf.constant(scale, tf.float64), *mask]
         N, C = config.model.N, config.model.gridsize**2
         self._batch = [
             tf.TensorSpec((None, N, N, C), tf.float32),
@@ -80,56 +103,88 @@ class TrainingStep:
     @cached_property
     def update(self) -> Any:
         """Function of (learning rate, batch): one optimiser step; returns the loss terms."""
-        return compiled(self._update, tf.TensorSpec((), tf.float32), self._batch)
+        return self._compiled(self._update, tf.TensorSpec((), tf.float32), self._batch)
 
     @cached_property
     def measure(self) -> Any:
         """Function of a batch: the loss terms."""
-        return compiled(self._measure, self._batch)
+        return self._compiled(self._measure_variables, self._batch)
 
     @cached_property
     def gradients(self) -> Any:
-        """Function of a batch: the loss's gradients, in the order of ``variables``, and terms."""
-        return compiled(self._gradients, self._batch)
+        """Function of a batch: the loss's gradients, in the order of ``names``, and terms."""
+        return self._compiled(self._gradients, self._batch)
 
-    def _measure(self, batch: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _compiled(self, function: Any, *signature: Any) -> Any:
+        own = (self._data, self.optimizer, self._fixed)
+        made = compiled((function.__name__, *self._key), function, *own, *signature)
+        return lambda *given: made(*own, *given)
+
+    def _measure(
+        self, data: Sequence[tf.Tensor], values: Sequence[tf.Tensor], batch: list[tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        scale, *mask = data
         x, offsets, *rest = batch
-        stages = self._model([x, offsets], training=True)
+        stages = call_with(self._model, self._variables, values, [x, offsets], training=True)
         labels = tf.transpose(rest[0], (0, 3, 1, 2)) if rest else None
         terms = loss_terms(
-            self._scale,
+            scale,
             x,
             stages["amplitude"],
             stages["intensity"],
             stages["extracted"],
             labels,
-            self._weights,
+            mask[0] if mask else None,
         )
         return {"loss": total_loss(self._config, terms), **terms}
 
-    def _gradients(self, batch: list[tf.Tensor]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+    def _measure_variables(
+        self,
+        data: Sequence[tf.Tensor],
+        state: OptimiserState,
+        fixed: Sequence[tf.Variable],
+        batch: list[tf.Tensor],
+    ) -> dict[str, tf.Tensor]:
+        return self._measure(data, [*state.variables, *fixed], batch)
+
+    def _gradients(
+        self,
+        data: Sequence[tf.Tensor],
+        state: OptimiserState,
+        fixed: Sequence[tf.Variable],
+        batch: list[tf.Tensor],
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            values = [variable.value for variable in self.variables]
+            values = [tf.convert_to_tensor(variable) for variable in state.variables]
             tape.watch(values)
-            terms = self._measure(batch)
+            terms = self._measure(data, [*values, *fixed], batch)
         # A supervised loss does not see the probe: its gradient is zero, not missing.
         zero = tf.UnconnectedGradients.ZERO
         return tape.gradient(terms["loss"], values, unconnected_gradients=zero), terms
 
-    def _update(self, rate: tf.Tensor, batch: list[tf.Tensor]) -> dict[str, tf.Tensor]:
-        gradients, terms = self._gradients(batch)
+    def _update(
+        self,
+        data: Sequence[tf.Tensor],
+        state: OptimiserState,
+        fixed: Sequence[tf.Variable],
+        rate: tf.Tensor,
+        batch: list[tf.Tensor],
+    ) -> dict[str, tf.Tensor]:
+        gradients, terms = self._gradients(data, state, fixed, batch)
         config = self._config
         clipped = clip_gradients(
             gradients, config.gradient_clip_val, config.gradient_clip_algorithm
         )
-        self.apply(rate, clipped)
+        self._apply(rate, clipped, state)
         return terms
 
-    def apply(self, rate: Any, gradients: Sequence[Any]) -> None:
-        """Take one step along given gradients, in the order of ``variables``."""
-        decayed = with_weight_decay(self._config, rate, gradients, self._named)
-        self.optimizer.learning_rate.assign(rate)
-        self.optimizer.apply(decayed, self.variables)
+    def apply(self, rate: float, gradients: Sequence[Any]) -> None:
+        """Take one step along given gradients, in the order of ``names``."""
+        self._apply(tf.constant(rate, tf.float32), gradients, self.optimizer)
+
+    def _apply(self, rate: tf.Tensor, gradients: Sequence[Any], state: OptimiserState) -> None:
+        named = list(zip(self.names, state.variables, strict=True))
+        move(self._config, rate, with_weight_decay(self._config, rate, gradients, named), state)
 
 
 class _Average:
@@ -162,7 +217,7 @@ class _Run:
         self._container, self._config, self._plan, self._models = container, config, plan, models
         self._step = step = TrainingStep(models, config, plan.intensity_scale, container.bad_pixels)
         if plan.start is not None:
-            set_moments(step.optimizer, models.autoencoder, plan.start)
+            set_moments(step.optimizer, step.names, plan.start)
         self._limit = math.inf if max_steps is None else max_steps
         self._with_labels = needs_labels(config)
         self.schedule = LearningRateSchedule(config, plan.steps_per_epoch, plan.plateau)
@@ -173,7 +228,7 @@ class _Run:
     def reached(self) -> TrainedModel:
         """Return the model as it is, and from where its training can go on."""
         step, models, plan = self._step, self._models, self._plan
-        moments, steps = get_moments(step.optimizer, models.autoencoder)
+        moments, steps = get_moments(step.optimizer, step.names)
         return TrainedModel(
             backend="tensorflow",
             config=self._config.model,
@@ -310,8 +365,4 @@ def loss_gradients(
             raise ValueError(NO_LABELS)
         arrays.append(np.asarray(labels, np.complex64))
     gradients, _ = step.gradients([tf.constant(array) for array in arrays])
-    names = {id(variable): name for name, variable in canonical_variables(models.autoencoder)}
-    return {
-        names[id(variable)]: gradient.numpy()
-        for variable, gradient in zip(step.variables, gradients, strict=True)
-    }
+    return {name: gradient.numpy() for name, gradient in zip(step.names, gradients, strict=True)}

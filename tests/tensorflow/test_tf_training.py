@@ -1,20 +1,23 @@
 """Training: what it changes, in which order, and what it refuses."""
 
+import dataclasses
 import gc
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptycho import training
+from ptycho import model, training
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.patterns import Patterns
 from ptycho.core.sampling import epoch_order, split_indices
 from ptycho.core.training_plan import plan_training
 from ptycho.core.workflow import create_container
-from ptycho.model import set_canonical_weights
-from ptycho.model_manager import ObjectPredictor
+from ptycho.model import compiled, set_canonical_weights
+from ptycho.model_manager import ObjectPredictor, save
+from ptycho.raw_data import RawData
 
 
 def _changed(trained, before):
@@ -96,6 +99,23 @@ def test_epoch_loss_is_the_mean_over_samples(scan, fit, make_config):
     assert max(np.abs(trained.weights[name] - before[name]).max() for name in before) < 1e-20
 
 
+@pytest.fixture
+def traced(monkeypatch):
+    """A list that gets an entry whenever Python runs a model: while a function is traced.
+
+    Nothing has been compiled before.
+    """
+    model._kept.cache_clear()
+    runs, call = [], keras.Model.__call__
+
+    def counted(self, *arguments, **named):
+        runs.append(self.name)
+        return call(self, *arguments, **named)
+
+    monkeypatch.setattr(keras.Model, "__call__", counted)
+    return runs
+
+
 class _Spy(PtychoDataContainer):
     """A container that remembers which groups were asked for."""
 
@@ -125,15 +145,11 @@ def test_batches_follow_the_shared_order_and_the_step_compiles_once(scan, fit, m
     assert len(expected[3]) == 1  # the last, partial batch is kept
 
 
-def test_batches_of_any_size_share_one_compiled_step(monkeypatch, scan, make_config):
+def test_batches_of_any_size_share_one_compiled_step(traced, scan, make_config):
     config = make_config()
     container = create_container(scan, config)
     plan = plan_training(container, config)
     step = training.TrainingStep(training._build(config, plan.weights), config, 20.0)
-    traced, total_loss = [], training.total_loss
-    monkeypatch.setattr(
-        training, "total_loss", lambda *arguments: traced.append(1) or total_loss(*arguments)
-    )
     for size in (8, 3, 1):
         batch = [
             tf.constant(container.batch_X(np.arange(size))),
@@ -143,16 +159,71 @@ def test_batches_of_any_size_share_one_compiled_step(monkeypatch, scan, make_con
     assert len(traced) == 1
 
 
-def test_a_finished_training_leaves_no_graph_behind(fit, make_config):
-    def graphs():
-        gc.collect()
-        return sum(type(each).__name__ == "FuncGraph" for each in gc.get_objects())
+def _graphs():
+    gc.collect()
+    return sum(type(each).__name__ == "FuncGraph" for each in gc.get_objects())
 
+
+def _fit_and_predict(fit, config, **given):
+    trained = fit(config, **given)
+    inputs = [np.ones((1, 32, 32, 4)), np.zeros((1, 1, 2, 4))]
+    return trained, ObjectPredictor.of(trained).predict(inputs)
+
+
+def test_a_second_training_traces_nothing(scan, fit, make_config, traced, tmp_path):
+    config = make_config(2, validation_fraction=0.2, model={"amp_activation": "softplus"})
+    first, _ = _fit_and_predict(fit, config)
+    assert traced == ["stages", "stages", "diffraction_to_obj"]  # update, measure, predict
+    # Nor does one of another size, rate or scale, on other data, or one that goes on.
+    fields = {"batch_size": 5, "n_groups": 20, "nphotons": 3e4, "learning_rate": 1e-4, "seed": 9}
+    other = dataclasses.replace(config, scheduler="Exponential", nepochs=1, **fields)
+    part = (scan.xcoords[:30], scan.ycoords[:30], 2 * scan.diff3d[:30], scan.probeGuess)
+    data = RawData.from_coords_without_pc(*part, np.zeros(30, int))
+    _fit_and_predict(fit, other, container=create_container(data, other))
+    going_on = dataclasses.replace(config, nepochs=4, resume=save(tmp_path, first))
+    _fit_and_predict(fit, going_on)
+    assert len(traced) == 3
+    # And nothing of the others is left in what it gives.
+    again, _ = _fit_and_predict(fit, config)
+    assert again.step_losses == first.step_losses
+    assert len(traced) == 3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mae_weight": 0.5}, {"weight_decay": 0.1}, {"gradient_clip_val": 1e-3},
+        {"adam_beta1": 0.5}, {"probe_trainable": True}, {"optimizer": "sgd"},
+        {"model": {"gaussian_smoothing_sigma": 1.0}}, {"intensity_scale_trainable": False},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_step_depends_on_is_traced_anew(fit, make_config, traced, fields):
+    fit(make_config(n_groups=8), max_steps=2)
+    before = len(traced)
+    fit(make_config(n_groups=8, **fields), max_steps=2)
+    assert len(traced) > before
+
+
+def test_a_finished_training_leaves_no_graph_behind(fit, make_config):
     config = make_config(2, nepochs=1, n_groups=9, model={"amp_activation": "swish"})
-    fit(config)  # what TensorFlow keeps once, it keeps now
-    before = graphs()
-    ObjectPredictor.of(fit(config)).predict([np.ones((1, 32, 32, 4)), np.zeros((1, 1, 2, 4))])
-    assert graphs() == before
+    _fit_and_predict(fit, config)  # what is kept once, is kept now
+    before = _graphs()
+    _fit_and_predict(fit, config)
+    assert _graphs() == before
+
+
+def test_few_compiled_functions_are_kept():
+    before = _graphs()
+    for number in range(30):
+        compiled(("test", number), lambda x: x + 1, tf.TensorSpec((), tf.float32))
+    assert _graphs() <= before + 8
+
+
+def test_a_function_that_would_keep_a_variable_is_not_compiled():
+    variable = tf.Variable(1.0)
+    with pytest.raises(RuntimeError, match="not its argument"):
+        compiled(("test", "captured"), lambda x: x + variable, tf.TensorSpec((), tf.float32))
 
 
 def test_each_step_has_the_rate_of_the_schedule(scan, fit, make_config):
