@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from ptycho.cli import field_help
 from ptycho.cli.arguments import Section, make_parser, merge
 from ptycho.cli.console import run_command
-from ptycho.cli.train import EXECUTION_CHOICES, Job, RunOptions, carry_out, require_file
+from ptycho.cli.train import (
+    EXECUTION_CHOICES,
+    Job,
+    RunOptions,
+    SaveOptions,
+    carry_out,
+    require_file,
+)
 from ptycho.config.config import ModelConfig, PyTorchExecutionConfig, TrainingConfig
 from ptycho.config.execution import TRAINING_FIELDS
 from ptycho_torch.cli.shared import (
@@ -38,6 +45,7 @@ SECTIONS = (
         hidden=("model", "backend"),
     ),
     Section("run", "stitching", RunOptions, help=field_help.RUN),
+    Section("saving", "saving", SaveOptions, help=field_help.RUN),
     Section(
         "torch",
         "execution",
@@ -80,8 +88,8 @@ def read_job(namespace: argparse.Namespace) -> Job:
     payload = create_training_payload(
         train_file, output_dir, {**values["model"], **given}, execution
     )
-    options = RunOptions(**values["run"])
-    return Job(payload.training_config, options, payload.execution_config, values)
+    options, saving = RunOptions(**values["run"]), SaveOptions(**values["saving"])
+    return Job(payload.training_config, options, payload.execution_config, values, saving)
 
 
 def train(namespace: argparse.Namespace) -> None:

@@ -1,20 +1,26 @@
-"""B-9: bundles with nothing in them that predicting does not need."""
+"""B-9, B-10: bundles with nothing in them that predicting does not need."""
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import tempfile
 import zipfile
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 
 from parity.backends import Backend
+from parity.checks.clauses_interrupt import interrupted
+from parity.checks.observing import params_kept
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.checks.samples import sample
 from parity.checks.scenes import room
 from parity.checks.training import TWENTY_STEPS, twenty_steps
+from ptycho.simulation.simulate import built_in_scan
 
 _MEMBERS = {
     *("manifest.dill", "manifest.json", "autoencoder/model.h5"),
@@ -49,3 +55,47 @@ def compact_bundles(run: Recorder) -> None:
 def _same(backend: Backend, paths: list[Path], x: np.ndarray, offsets: np.ndarray) -> bool:
     first, second = (backend.load_and_predict(path.parent, x, offsets) for path in paths)
     return np.array_equal(first, second)
+
+
+@check("B-10", "--compact_bundle: compact when done, whole when interrupted", ("backend",))
+def compact_by_command(run: Recorder) -> None:
+    """By ``ptycho_train``, and by PyTorch's own command; the second training is cut short."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scan = built_in_scan(N=32, n_positions=25).to_file(folder / "scan.npz")
+        for subject in run.backends:
+            place = folder / subject
+            commands = {"ptycho.cli.train": ["--backend", subject]}
+            if subject == "pytorch":
+                commands["ptycho_torch.train"] = ["--accelerator", "cpu"]
+            for module, flags in commands.items():
+                code, said = _trained(module, scan, place / module, flags)
+                run.require(subject, code == 0, f"exit code {code}: {said[-400:]}", module)
+                odd = sorted(_names(place / module) ^ _MEMBERS)
+                run.require(subject, not odd, f"members too many or missing: {odd}", module)
+            cut = place / "interrupted"
+            code, said = interrupted(subject, scan, cut, 4, "--compact_bundle")
+            run.require(subject, code == 130, f"exit code {code}: {said[-400:]}", "interrupted")
+            kept = "autoencoder/training.h5" in _names(cut)
+            run.require(subject, kept, "the state of the training is lost", "interrupted")
+
+
+def _trained(module: str, scan: Path, output: Path, flags: list[str]) -> tuple[int, str]:
+    """Train by a command for one epoch; return its exit code and what it said."""
+    small = ["--n_filters_scale=1", "--n_groups=4", "--nepochs=1", "--validation_fraction=0"]
+    files = [f"--train_data_file={scan}", f"--output_dir={output}"]
+    said = io.StringIO()
+    with params_kept(), redirect_stderr(said), redirect_stdout(io.StringIO()):
+        code = importlib.import_module(module).main(
+            [*files, *small, *flags, "--compact_bundle", "--quiet"]
+        )
+    return code, said.getvalue()
+
+
+def _names(output: Path) -> set[str]:
+    """Return the members of the bundle in a directory; none where there is none."""
+    path = output / "wts.h5.zip"
+    if not path.is_file():
+        return set()
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())

@@ -20,8 +20,13 @@ from ptycho.core.container import PtychoDataContainer
 from ptycho.simulation.simulate import built_in_scan
 
 
-def _interrupted(subject: str, scan: Path, output: Path, batch: int) -> tuple[int, str]:
-    """Train by the command; Ctrl-C comes when that batch (from 1) is gathered."""
+def interrupted(
+    subject: str, scan: Path, output: Path, batch: int, *more: object
+) -> tuple[int, str]:
+    """Train by the command; Ctrl-C comes when that batch (from 1) is gathered.
+
+    Returns the exit code and what was said. ``more`` are further flags.
+    """
     gather, gathered = PtychoDataContainer.batch_X, [0]
 
     def press(self: PtychoDataContainer, indices: object) -> NDArray[np.float32]:
@@ -32,7 +37,7 @@ def _interrupted(subject: str, scan: Path, output: Path, batch: int) -> tuple[in
 
     flags = ["--train_data_file", scan, "--output_dir", output, "--backend", subject]
     flags += ["--n_filters_scale", 1, "--n_groups", 12, "--batch_size", 4, "--nepochs", 50]
-    flags += ["--validation_fraction", 0, "--torch-accelerator", "cpu"]
+    flags += ["--validation_fraction", 0, "--torch-accelerator", "cpu", *more]
     said = io.StringIO()
     pressed = mock.patch.object(PtychoDataContainer, "batch_X", press)
     with params_kept(), pressed, redirect_stderr(said), redirect_stdout(io.StringIO()):
@@ -49,7 +54,7 @@ def interrupt(run: Recorder) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             scan = built_in_scan(N=32, n_positions=25).to_file(folder / "scan.npz")
-            code, said = _interrupted(subject, scan, folder / "out", 8)
+            code, said = interrupted(subject, scan, folder / "out", 8)
             run.require(subject, code == 130, f"the exit code is {code}", "third epoch")
             run.require(subject, "Traceback" not in said, f"said {said[-400:]!r}", "third epoch")
             files = sorted(path.name for path in (folder / "out").iterdir())
@@ -64,7 +69,7 @@ def interrupt(run: Recorder) -> None:
             earlier = folder / "kept" / "wts.h5.zip"
             earlier.parent.mkdir()
             earlier.write_bytes(b"an earlier bundle")
-            code, said = _interrupted(subject, scan, earlier.parent, 1)
+            code, said = interrupted(subject, scan, earlier.parent, 1)
             run.require(subject, code == 130, f"the exit code is {code}", "first step")
             files = sorted(path.name for path in earlier.parent.iterdir())
             same = files == [earlier.name] and earlier.read_bytes() == b"an earlier bundle"

@@ -171,20 +171,23 @@ def coerce(value: Any, hint: Any) -> Any:
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Show one spelling of each flag; the others differ by dashes and underscores only."""
+    """Show each name of a flag in one spelling; others differ by dashes and underscores only."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34, width=100)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        names = action.option_strings
-        if not names or names[0] == "-h":
+        options = action.option_strings
+        if not options or options[0] == "-h":
             return super()._format_action_invocation(action)
         if isinstance(action, argparse.BooleanOptionalAction):
-            return f"{names[0]}, --no-{names[0][2:]}"
+            return f"{options[0]}, --no-{options[0][2:]}"
+        # Of spellings of one name the first stays.
+        spelt = {option.replace("_", "-"): option for option in reversed(options)}
+        names = ", ".join(reversed(spelt.values()))
         if action.nargs == 0:
-            return names[0]
-        return f"{names[0]} {self._format_args(action, action.dest.upper())}"
+            return names
+        return f"{names} {self._format_args(action, action.dest.upper())}"
 
 
 class Parser(argparse.ArgumentParser):

@@ -79,6 +79,7 @@ RUN: dict[str, str] = {
     "flip_x": "mirror the scan's x coordinates when stitching",
     "flip_y": "mirror the scan's y coordinates when stitching",
     "transpose": "transpose each patch when stitching",
+    "compact_bundle": "save what predicting needs, once: a sixth of the size, no --resume",
     "comparison_plot": "also draw the result beside the data's objectGuess",
 }
 

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from ptycho.config.execution import CHOICES
 if TYPE_CHECKING:
     from ptycho.raw_data import RawData
 
-__all__ = ["Job", "RunOptions", "carry_out", "main"]
+__all__ = ["Job", "RunOptions", "SaveOptions", "carry_out", "main"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,13 @@ class RunOptions:
     flip_x: bool = False
     flip_y: bool = False
     transpose: bool = False
+
+
+@dataclass
+class SaveOptions:
+    """What ``ptycho_train`` writes into the bundle."""
+
+    compact_bundle: bool = False
 
 
 #: Values of execution settings whose types leave them open.
@@ -64,6 +71,7 @@ SECTIONS = (
         hidden=("model",),
     ),
     Section("run", "stitching", RunOptions, help=field_help.RUN),
+    Section("saving", "saving", SaveOptions, help=field_help.RUN),
     EXECUTION_SECTION,
 )
 
@@ -76,6 +84,7 @@ class Job:
     options: RunOptions
     execution: PyTorchExecutionConfig | None
     given: Values
+    saving: SaveOptions = field(default_factory=SaveOptions)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -96,7 +105,8 @@ def read_job(namespace: argparse.Namespace) -> Job:
     if values["torch"] or config.backend == "pytorch":
         execution = PyTorchExecutionConfig(**values["torch"])
     warn_of_torch_flags(values["torch"], config.backend)
-    return Job(config, RunOptions(**values["run"]), execution, values)
+    saving = SaveOptions(**values["saving"])
+    return Job(config, RunOptions(**values["run"]), execution, values, saving)
 
 
 def warn_of_torch_flags(given: Mapping[str, Any], backend: str) -> None:
@@ -230,7 +240,9 @@ def carry_out(job: Job, namespace: argparse.Namespace) -> None:
         interrupted = "interrupted" in results["history"]
         if interrupted and not results["step_losses"]:
             raise KeyboardInterrupt  # nothing was reached that may replace what is there
-        model_manager(backend.__name__).save(config.output_dir)
+        # An interrupted training is to go on: its bundle keeps what that needs.
+        compact = {"compact": True} if job.saving.compact_bundle and not interrupted else {}
+        model_manager(backend.__name__).save(config.output_dir, **compact)
         backend.save_outputs(amplitude, phase, results, str(config.output_dir))
         report(namespace, config, results, amplitude is not None)
         if interrupted:

@@ -56,7 +56,7 @@ def test_every_flag_has_a_help_text_of_its_own(module):
 
 
 def test_nothing_given_is_nothing():
-    assert _merged() == {"model": {}, "training": {}, "run": {}, "torch": {}}
+    assert _merged() == {"model": {}, "training": {}, "run": {}, "saving": {}, "torch": {}}
 
 
 def test_values_have_the_type_of_their_field():

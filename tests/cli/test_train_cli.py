@@ -62,8 +62,9 @@ class StandIn(ModuleType):
         history = {"loss": [2.0, 1.0], **self.also}
         return None, None, {"history": history, "seconds": 0.5, "step_losses": self.step_losses}
 
-    def save(self, directory):
+    def save(self, directory, **how):
         self.saved.append(Path(directory))
+        self.how = how
 
     def save_outputs(self, amplitude, phase, results, directory):
         assert Path(directory).is_dir()
@@ -201,6 +202,23 @@ def test_an_interrupted_training_is_saved_and_reported(stand_in, scan, tmp_path,
     assert _run("--train_data", scan, "--output_dir", tmp_path) == 130
     assert stand_in.saved == [tmp_path]
     assert "what it had reached is saved" in capsys.readouterr().err
+
+
+def test_a_compact_bundle_is_saved_where_asked_for_but_not_of_an_interrupted_training(
+    stand_in, scan, tmp_path
+):
+    flags = ["--train_data", scan, "--output_dir", tmp_path]
+    _run(*flags)
+    assert stand_in.how == {}
+    _run(*flags, "--compact-bundle")
+    assert stand_in.how == {"compact": True}
+    config = tmp_path / "run.yaml"
+    config.write_text("compact_bundle: true\n")
+    _run(*flags, "--config", config)
+    assert stand_in.how == {"compact": True}
+    stand_in.also = {"interrupted": [3.0]}
+    assert _run(*flags, "--compact-bundle") == 130
+    assert stand_in.how == {}
 
 
 def test_a_training_interrupted_before_its_first_step_saves_nothing(stand_in, scan, tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -239,6 +240,7 @@ EFFECTS: dict[str, tuple[tuple[str, ...], Any]] = {
     "logger_backend": (("--logger=csv",), lambda s: "metrics.csv" in s.files),
     # what is stitched, said and left
     "do_stitching": (("--do_stitching",), lambda s: "reconstruction.npz" in s.files),
+    "compact_bundle": (("--compact-bundle",), lambda s: s.files["wts.h5.zip"].stat().st_size < 2e6),
     "M": (("--M=7",), lambda s: s.stitching["M"] == 7),
     "flip_x": (("--flip_x",), lambda s: s.stitching["flip_x"] is True),
     "flip_y": (("--flip_y",), lambda s: s.stitching["flip_y"] is True),
@@ -291,6 +293,18 @@ ELSEWHERE = {
 
 def _destinations(module: Any) -> set[str]:
     return {a.dest for a in module.build_parser()._actions} - {"help"}
+
+
+def test_help_lists_every_name_of_a_flag_once(capsys):
+    assert train.main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert "--accum_steps, --accumulate_grad_batches ACCUM_STEPS" in said
+    assert "--checkpoint_monitor_metric, --checkpoint_monitor {val_loss," in said
+    assert "--logger_backend, --logger {none," in said
+    assert "--nepochs, --max_epochs NEPOCHS" in said
+    assert "accumulate-grad-batches" not in said
+    for name in ("--disable_checkpointing", "--no-probe_mask", "--train_data", "--test_data"):
+        assert re.search(rf"{name}\b", said), name
 
 
 def test_every_flag_has_an_effect_that_is_looked_at():
