@@ -66,8 +66,14 @@ class _Network:
         self._config = config
         self._outputs = {layer.name: layer.outputs for layer in conv_layers(config)}
 
-    def _conv(self, x: Any, name: str, activation: str = "relu") -> Any:
-        layer = keras.layers.Conv2D(
+    def _conv(
+        self,
+        x: Any,
+        name: str,
+        activation: str = "relu",
+        kind: type[keras.layers.Conv2D] = keras.layers.Conv2D,
+    ) -> Any:
+        layer = kind(
             self._outputs[name],
             3,
             padding="same",
@@ -81,10 +87,6 @@ class _Network:
     def _block(self, x: Any, name: str) -> Any:
         return self._conv(self._conv(x, f"{name}/conv1"), f"{name}/conv2")
 
-    def _up_block(self, x: Any, name: str) -> Any:
-        upsampling = layers.Upsampling(name=_layer_name(f"{name}/upsampling"), dtype="float32")
-        return upsampling(self._block(x, name))
-
     def encode(self, x: Any) -> Any:
         """Return the 8 x 8 latent image of (B, N, N, C)."""
         for i in range(1, 1 + len(encoder_filters(self._config.N, self._config.n_filters_scale))):
@@ -97,10 +99,13 @@ class _Network:
         """Return amplitude or phase patches (B, N, N, channels)."""
         config, x = self._config, latent
         for i in range(1, 1 + len(decoder_filters(config.N, config.n_filters_scale))):
-            x = self._up_block(x, f"{decoder}_decoder/block{i}")
+            name = f"{decoder}_decoder/block{i}"
+            upsampling = layers.Upsampling(name=_layer_name(f"{name}/upsampling"), dtype="float32")
+            x = upsampling(self._block(x, name))
         head = f"{decoder}_head"
         if not config.pad_object:
-            return self._inner(self._up_block(x, f"{head}/up_block"), decoder)
+            x = self._block(x, f"{head}/up_block")
+            return self._inner(x, decoder, kind=layers.DoubledConv)
         if not config.probe_big:
             padding = keras.layers.ZeroPadding2D(
                 config.N // 4, name=_layer_name(f"{head}/padding"), **_IMAGES
@@ -110,20 +115,20 @@ class _Network:
             last=OUTER_CHANNELS, name=_layer_name(f"{head}/features"), dtype="float32"
         )
         inner, outer = split(x)
-        outer = self._up_block(outer, f"{head}/outer_block")
-        outer = self._activated(outer, f"{head}/outer", "swish")
+        outer = self._block(outer, f"{head}/outer_block")
+        outer = self._activated(outer, f"{head}/outer", "swish", kind=layers.DoubledConv)
         total = layers.BorderSum(name=_layer_name(f"{head}/sum"), dtype="float32")
         return total([self._inner(inner, decoder), outer])
 
-    def _inner(self, x: Any, decoder: str) -> Any:
+    def _inner(self, x: Any, decoder: str, **options: Any) -> Any:
         function = "phase" if decoder == "phase" else self._config.amp_activation
-        return self._activated(x, f"{decoder}_head/inner", function)
+        return self._activated(x, f"{decoder}_head/inner", function, **options)
 
-    def _activated(self, x: Any, name: str, function: str) -> Any:
+    def _activated(self, x: Any, name: str, function: str, **options: Any) -> Any:
         activation = layers.HeadActivation(
             function=function, name=_layer_name(f"{name}/activation"), dtype="float32"
         )
-        return activation(self._conv(x, name, activation="linear"))
+        return activation(self._conv(x, name, activation="linear", **options))
 
 
 def build_models(

@@ -27,6 +27,7 @@ KERAS_LAYERS = frozenset(
         "BorderSum",
         "CentralObject",
         "Diffraction",
+        "DoubledConv",
         "ExtractPatches",
         "FeatureSplit",
         "HeadActivation",

@@ -5,9 +5,10 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import ndimage
 
-from ptycho import model, params
+from ptycho import layers, model, params
 from ptycho.config.config import ModelConfig
 from ptycho.core.weights import initial_weights, weight_shapes
 
@@ -137,6 +138,30 @@ def test_network_against_numpy(fields):
     expected = _network(x[0], weights, config)
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() < 2e-6 * np.abs(expected).max()
+
+
+def test_convolution_of_the_upsampled_image_on_the_small_one():
+    rng = np.random.default_rng(0)
+    conv = layers.DoubledConv(3, 3, padding="same", dtype="float64")
+    features = tf.constant(rng.normal(size=(2, 6, 7, 5)))
+    weights = rng.normal(size=(2, 12, 14, 3))
+    conv.build(features.shape)
+    conv.bias.assign([0.3, -0.2, 0.1])
+    outputs = []
+    for convolve in (conv, lambda image: _of_large(conv, image)):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            image = convolve(features)
+            total = tf.reduce_sum(image * weights)
+        outputs.append([image, *tape.gradient(total, [features, *conv.trainable_variables])])
+    for found, expected in zip(*outputs, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-11, rtol=0)
+    assert conv.compute_output_shape((None, 6, 7, 5)) == (None, 12, 14, 3)
+
+
+def _of_large(conv, image):
+    large = tf.repeat(tf.repeat(image, 2, axis=1), 2, axis=2)
+    return tf.nn.conv2d(large, conv.kernel, 1, "SAME") + conv.bias
 
 
 def test_a_users_keras_settings_do_not_change_the_network():
