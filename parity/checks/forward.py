@@ -9,16 +9,19 @@ import numpy as np
 from parity.backends import oracle
 from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import check
-from parity.checks.samples import DIMS, describe, sample, small_model
+from parity.checks.samples import DIMS, describe, sample, small_model, with_short_sums
 from parity.compare import compare_named
 from ptycho.config.config import ModelConfig
 
 _OUTPUTS = ("patches", "object", "amplitude", "intensity")
 
 
-def _judge(run: Recorder, config: ModelConfig, **inputs: Any) -> None:
+def _judge(run: Recorder, config: ModelConfig, short: bool = False, **inputs: Any) -> None:
     case = ", ".join([describe(config), *(f"{k}={v}" for k, v in inputs.items())])
+    family = "forward_short" if short else "forward"
     given = sample(config, run.seed, **inputs)
+    if short:
+        case, given = f"{case}, short sums", with_short_sums(given, run.seed)
     network = oracle.object_patches(config, given.weights, given.x.astype(np.float64))
     results = run.collect(
         lambda backend: backend.evaluate(config, given.weights, given.x, given.offsets), case
@@ -27,11 +30,11 @@ def _judge(run: Recorder, config: ModelConfig, **inputs: Any) -> None:
         # Physics is judged on the patches that it was given: the network's rounding is larger.
         physics = oracle.propagate(config, given.weights, result["patches"], given.offsets)
         found = compare_named(result, {"patches": network}, ["patches"], DIMS, same_dtype=False)
-        run.judge(subject, found, "forward.network", case)
+        run.judge(subject, found, f"{family}.network", case)
         found = compare_named(result, physics, _OUTPUTS[1:], DIMS, same_dtype=False)
         run.judge(subject, found, "forward.physics", case)
     for left, right in run.pairs(results):
-        run.judge(PAIR, compare_named(left, right, _OUTPUTS, DIMS), "forward.pair", case)
+        run.judge(PAIR, compare_named(left, right, _OUTPUTS, DIMS), f"{family}.pair", case)
     for subject, result in results.items():
         for name in _OUTPUTS:
             expected = "complex64" if name in ("patches", "object") else "float32"
@@ -87,3 +90,15 @@ def mask_and_smoothing(run: Recorder) -> None:
     _judge(run, small_model(probe_mask=True))
     _judge(run, small_model(gaussian_smoothing_sigma=0.7))
     _judge(run, small_model(gridsize=2, probe_mask=True, gaussian_smoothing_sigma=1.3), modes=2)
+
+
+@check("F-7", "Where the sums of the convolutions are short, every head and activation")
+def short_sums(run: Recorder) -> None:
+    """Without the rounding of long sums the networks are held ten times closer."""
+    for pad_object in (True, False):
+        for probe_big in (True, False):
+            config = small_model(gridsize=2, pad_object=pad_object, probe_big=probe_big)
+            _judge(run, config, short=True)
+    for activation in ("swish", "softplus", "relu"):
+        _judge(run, small_model(amp_activation=activation), short=True)
+    _judge(run, small_model(N=64, n_filters_scale=2), short=True, modes=2)

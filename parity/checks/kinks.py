@@ -4,8 +4,9 @@ A ReLU whose input is rounding noise is on in one judge and off in another, and 
 gradient comes or goes. Such a place says nothing of the backward pass. So that none is there, the
 float64 reference walks the network and draws kernel and bias of a channel anew that has one.
 
-Pixels of a pooling cell that are equal but for rounding are left alone: they are as good as equal,
-and so are the terms that either passes on.
+The same holds for the largest of a pooling cell, where the next one is nearly as large. Where both
+are the same number, all that the convolution saw there is the same, and so is what either passes
+on.
 """
 
 from __future__ import annotations
@@ -31,19 +32,35 @@ _MARGIN = 2e-5
 _ROUNDS = 40
 
 
-def _settled_conv(weights: Weights, name: str, image: Real, rng: np.random.Generator) -> Real:
+def _close_race(values: Real, margin: float) -> NDArray[np.bool_]:
+    """Return whether a channel has a pooling cell whose two largest values are nearly equal."""
+    batch, rows, columns, channels = values.shape
+    cells = values.reshape(batch, rows // 2, 2, columns // 2, 2, channels)
+    four = cells.transpose(2, 4, 0, 1, 3, 5).reshape(4, batch, rows // 2, columns // 2, channels)
+    second, first = np.sort(four, axis=0)[-2:]
+    lead = first - second
+    return np.asarray(((first > 0) & (lead > 0) & (lead < margin)).any(axis=(0, 1, 2)))
+
+
+def _settled_conv(
+    weights: Weights, name: str, image: Real, rng: np.random.Generator, pooled: bool = False
+) -> Real:
     """Return the layer's output before its ReLU, kernel and bias changed in ``weights``."""
     kernel, bias = (weights[f"{name}/{part}"].copy() for part in ("kernel", "bias"))
-    limit = math.sqrt(6 / math.prod(kernel.shape[:3]))
+    used = kernel != 0
+    limit = math.sqrt(6 / int(used.sum(axis=(0, 1, 2)).max()))
     values = network.convolve(image, kernel.astype(np.float64), bias.astype(np.float64))
     for _ in range(_ROUNDS):
         margin = _MARGIN * float(np.abs(values).max())
         near = (np.abs(values) < margin).any(axis=(0, 1, 2))
+        if pooled:
+            near |= _close_race(values, margin)
         if not near.any():
             weights[f"{name}/kernel"], weights[f"{name}/bias"] = kernel, bias
             return values
         shape = (*kernel.shape[:3], int(near.sum()))
-        kernel[..., near] = rng.uniform(-limit, limit, shape).astype(np.float32)
+        drawn = rng.uniform(-limit, limit, shape).astype(np.float32)
+        kernel[..., near] = np.where(used[..., near], drawn, 0)
         bias[near] = rng.normal(0, 0.1, shape[-1]).astype(np.float32)
         values[..., near] = network.convolve(
             image, kernel[..., near].astype(np.float64), bias[near].astype(np.float64)
@@ -51,9 +68,11 @@ def _settled_conv(weights: Weights, name: str, image: Real, rng: np.random.Gener
     raise ValueError(f"{name} keeps units on a kink after {_ROUNDS} rounds: use fewer patterns")
 
 
-def _settled_block(weights: Weights, name: str, image: Real, rng: np.random.Generator) -> Real:
+def _settled_block(
+    weights: Weights, name: str, image: Real, rng: np.random.Generator, pooled: bool = False
+) -> Real:
     first = np.maximum(_settled_conv(weights, f"{name}/conv1", image, rng), 0)
-    return np.maximum(_settled_conv(weights, f"{name}/conv2", first, rng), 0)
+    return np.maximum(_settled_conv(weights, f"{name}/conv2", first, rng, pooled), 0)
 
 
 def off_kinks(config: ModelConfig, given: Sample, rng: np.random.Generator) -> Sample:
@@ -64,7 +83,7 @@ def off_kinks(config: ModelConfig, given: Sample, rng: np.random.Generator) -> S
     weights = dict(given.weights)
     latent = network.scaled_input(weights, given.x)
     for name in network.block_names(weights, "encoder"):
-        latent = network.max_pool(_settled_block(weights, name, latent, rng))
+        latent = network.max_pool(_settled_block(weights, name, latent, rng, pooled=True))
     for which in ("amplitude", "phase"):
         features = latent
         for name in network.block_names(weights, f"{which}_decoder"):

@@ -30,6 +30,26 @@ def test_no_unit_stays_near_its_kink(seed):
     assert _nearest(given.weights, given.x) < 2e-5, "nothing had to be done"
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_no_pooling_window_has_a_close_race(seed):
+    config = small_model(gridsize=2)
+    given = sample(config, seed, modes=2)
+    settled = off_kinks(config, given, generator(seed, "kinks"))
+
+    def closest(weights):
+        image = network.scaled_input(weights, given.x)
+        for name in ("encoder/block1/conv1", "encoder/block1/conv2"):
+            image = network.convolve(image, weights[f"{name}/kernel"], weights[f"{name}/bias"])
+            image = np.maximum(image, 0)
+        four = [image[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        second, first = np.sort(four, axis=0)[-2:]
+        lead = (first - second) / image.max()
+        return float(lead[lead > 1e-12].min())  # less is the same number, added up otherwise
+
+    assert closest(settled.weights) >= 1e-5
+    assert closest(given.weights) < 1e-5, "nothing had to be done"
+
+
 def test_inputs_stay_and_most_weights_too():
     config = small_model()
     given = sample(config, 0)
