@@ -121,7 +121,5 @@ def _excerpts(old: str, new: str) -> tuple[str, str]:
     a, b = old.split(), new.split()
     blocks = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
     changed = [block for block in blocks if block[0] != "equal"]
-    if not changed:
-        return old, new
     first, last = changed[0], changed[-1]
     return " ".join(a[first[1] : last[2]]), " ".join(b[first[3] : last[4]])

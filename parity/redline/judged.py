@@ -21,7 +21,6 @@ from parity.redline.impact import (
 )
 from parity.redline.rules import BREAKING, LEVELS, RULES
 from parity.redline.static import Contradiction, undescribed
-from parity.spec.records import Row
 
 
 @dataclass(frozen=True)
@@ -196,9 +195,3 @@ def _versions(changes: Iterable[Judged], versions: dict[str, tuple[str, str]]) -
         if (pair := versions.get(name)) and version_key(pair[1]) <= version_key(pair[0])
         for old in (pair[0],)
     ]
-
-
-def is_text(change: Change) -> bool:
-    """Tell whether a change is of the text around the records."""
-    record = change.pair.record
-    return isinstance(record, Row) and record.kind == "text"

@@ -16,13 +16,13 @@ _SHORTEST = 3
 
 def _known(name: str) -> bool:
     last = name.rpartition(".")[2]
-    return len(last) < _SHORTEST or bool(mentioned(name) or mentioned(last))
+    return len(last) < _SHORTEST or mentioned(last) is not None
 
 
 def _flag_known(flag: str) -> bool:
-    name = flag.strip("-").replace("-", "_")
-    forms = (name, name.replace("_", "-"), name.partition("_")[2], flag)
-    return any(form and mentioned(form) for form in forms)
+    name = flag.removeprefix("--").replace("-", "_")
+    field = name.removeprefix("no_").removeprefix("torch_")
+    return any(mentioned(form) for form in (name, name.replace("_", "-"), field))
 
 
 def judge_clause(clause: Clause) -> list[Contradiction] | None:
@@ -32,7 +32,8 @@ def judge_clause(clause: Clause) -> list[Contradiction] | None:
     """
     values = values_of(clause.text)
     names = [found.group(1) for s in values.symbols if (found := _NAME.fullmatch(s))]
-    flags = [flag for flag in values.flags if "<" not in flag and flag != "--no"]
+    # Of ``--torch-<field>`` only the beginning is written out.
+    flags = [flag for flag in values.flags if not flag.endswith("-")]
     files = [f.rpartition("/")[2] for f in values.files if "*" not in f]
     if not (names or flags or files or values.errors):
         return None

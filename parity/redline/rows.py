@@ -216,14 +216,18 @@ def _npz(pair: Pair, a: Cells, b: Cells) -> Iterator[Change]:
 
 def _measure(pair: Pair, a: Cells, b: Cells) -> Iterator[Change]:
     old, new = _parsed(a["Range"]), _parsed(b["Range"])
-    narrowed = (
-        old is not None
-        and new is not None
-        and interval_change(old, new) in ("", "narrowed")
-        and (old.optional or not new.optional)
-    )
+    narrowed = old is not None and new is not None and _within(new, old)
     rule = "measure-range-narrowed" if narrowed else "measure-range-widened"
     yield change(rule, pair, a["Range"], b["Range"])
+
+
+def _within(new: Allowed, old: Allowed) -> bool:
+    """Tell whether every value that ``new`` allows was allowed before."""
+    if new.optional and not old.optional:
+        return False
+    if new.choices:
+        return all(old.accepts(choice) for choice in new.choices)
+    return not old.choices and interval_change(old, new) in ("", "narrowed")
 
 
 def _layer(pair: Pair, a: Cells, b: Cells) -> Iterator[Change]:
@@ -267,6 +271,9 @@ def _parameters(
     for name, parameter in new.items():
         if name in old and old[name].default != parameter.default:
             yield _default(pair, old[name], parameter)
+        if name in old and old[name].kind != parameter.kind:
+            passed = (f"{p.kind}{name}" for p in (old[name], parameter))
+            yield change("parameter-kind-changed", pair, *passed)
     common = [name for name in places_old if name in new]
     if common != [name for name in places_new if name in old]:
         yield change("parameter-moved", pair, ", ".join(places_old), ", ".join(places_new))

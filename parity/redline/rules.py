@@ -109,6 +109,7 @@ _TABLE = (
     ("parameter-removed", BREAKING, CALLERS, "a parameter is gone"),
     ("parameter-renamed", BREAKING, CALLERS, "a parameter has another name"),
     ("parameter-moved", BREAKING, CALLERS, "parameters are in another order"),
+    ("parameter-kind-changed", BREAKING, CALLERS, "a parameter is passed another way"),
     ("parameter-default-changed", BREAKING, CALLERS, "a parameter has another default"),
     ("parameter-became-required", BREAKING, CALLERS, "a parameter lost its default"),
     ("parameter-became-optional", COMPATIBLE, CALLERS, "a parameter got a default"),

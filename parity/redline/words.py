@@ -13,7 +13,9 @@ _LEVEL = re.compile(r"\b(" + "|".join(LEVELS) + r")\b")
 _CODE = re.compile(r"`([^`]*)`")
 _ERROR = re.compile(r"\b[A-Z]\w*Error\b")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
-_FILE = re.compile(r"\b[\w/*-]+\.(?:h5|zip|dill|keras|ckpt|json)\b(?:\.zip)?")
+_FILE = re.compile(
+    r"(?<![\w/])(?:[\w/]|\*(?=[./]))[\w/*-]*\.(?:h5|zip|dill|keras|ckpt|json)\b(?:\.zip)?"
+)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _NUMBER = re.compile(r"(?<![\w.§])[-−]?\d+(?:\.\d+)*(?:[eE][-+]?\d+)?(?![\w])|[½¼¾²³]")
 _WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*")
@@ -94,8 +96,8 @@ def _slip(old: str, new: str, known: Mapping[str, int]) -> bool:
     """Tell whether one word is the other misspelt: only one of them is a word used elsewhere."""
     a, b = old.lower(), new.lower()
     if a == b:
-        # Capitals of RFC 2119 words and of symbols mean something.
-        return old.capitalize() == new.capitalize() and not (old.isupper() or new.isupper())
+        # Capitals of RFC 2119 words and of symbols mean something; that of a first letter does not.
+        return len(a) > 1 and old[1:] == new[1:]
     if {a, b} == {"a", "an"}:
         return True
     if min(len(a), len(b)) < _SHORTEST or a[0] != b[0] or _inflected(a, b):

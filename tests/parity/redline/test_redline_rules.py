@@ -268,6 +268,7 @@ CASES = [
     rows("parameter-renamed", "signatures", "`f` | `a, b=1`", "`f` | `a, c=1`"),
     rows("parameter-moved", "signatures", "`f` | `a, b`", "`f` | `b, a`"),
     rows("parameter-moved", "signatures", "`f` | `a, b=1`", "`f` | `a, c=2, b=1`"),
+    rows("parameter-kind-changed", "signatures", "`f` | `a, b=1`", "`f` | `a, *, b=1`"),
     rows("parameter-default-changed", "signatures", "`f` | `a, b=1`", "`f` | `a, b=2`"),
     rows("parameter-became-required", "signatures", "`f` | `a, b=1`", "`f` | `a, b`"),
     rows("parameter-became-optional", "signatures", "`f` | `a, b`", "`f` | `a, b=1`"),
@@ -425,6 +426,20 @@ GENERIC = {"row-added", "row-removed", "row-renamed", "row-changed"}
 )
 def test_a_change_falls_under_its_rule_and_no_other(rule, old, new):
     assert rules_of(old, new) == [rule]
+
+
+def told(old, new):
+    found = classify({"demo.md": HEAD + old}, {"demo.md": HEAD + new})
+    return [
+        f"{c.level} {c.rule.id} | {c.line} | {c.audience} | {c.place} | by {c.pair.how}"
+        for c in found
+    ]
+
+
+def test_each_change_tells_its_values_its_readers_and_its_place(snapshot):
+    """Of every case, there and back; what is told is for people, so that they look it over."""
+    lines = [line for _, old, new in CASES for line in (*told(old, new), *told(new, old))]
+    assert list(dict.fromkeys(lines)) == snapshot
 
 
 @pytest.mark.parametrize(
