@@ -17,6 +17,7 @@ from ptycho.core.grouping import draw_groups
 from ptycho.core.sampling import grouping_generator
 from ptycho.core.scaling import normalisation_factor
 from ptycho.core.stitching import extract_patches
+from ptycho.io.npz_member import crc32
 from ptycho.raw_data import RawData
 
 _N = 64
@@ -92,7 +93,7 @@ def _load(suffix: str, dtype: str) -> Work:
     raw = scan(4000, dtype)
     path = raw.to_file(Path(folder) / f"scan{suffix}")
     packed = zlib.compress(raw.diff3d.tobytes(), 4) if suffix == ".h5" else b""
-    source = raw.diff3d.copy()
+    arrays = [np.array(each) for each in vars(raw).values() if isinstance(each, np.ndarray)]
     del raw
 
     def facts() -> dict[str, float]:
@@ -100,7 +101,12 @@ def _load(suffix: str, dtype: str) -> Work:
         shutil.rmtree(folder)
         return {"megabytes": size / 1e6}
 
-    floor = partial(zlib.decompress, packed) if packed else source.copy
+    def floor() -> None:
+        if packed:
+            zlib.decompress(packed)
+        else:
+            [each.copy() for each in arrays]
+
     return Work(partial(RawData.from_file, path), floor, facts)
 
 
@@ -116,7 +122,7 @@ def _load_in_place() -> Work:
     def floor() -> None:
         with path.open("rb", buffering=0) as file:
             while block := file.read(1 << 20):
-                zlib.crc32(block)
+                crc32(block)
 
     return Work(partial(RawData.from_file, path, in_place=True), floor, facts)
 

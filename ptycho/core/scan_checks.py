@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.core.scaling import resolve_domain
+from ptycho.io.npz_member import is_sound
+from ptycho.io.stored import StoredPatterns
 
 if TYPE_CHECKING:
     from ptycho.raw_data import RawData
@@ -17,8 +19,9 @@ Array = NDArray[Any]
 
 _LOG = logging.getLogger(__name__)
 
-#: Bytes of patterns that are looked at together.
-_BLOCK = 1 << 23
+#: Bytes of patterns that are looked at together: what the processor's cache holds, and what is
+#: worth a reading where they are in their file.
+_BLOCK, _STORED_BLOCK = 1 << 18, 1 << 23
 
 #: Patterns looked at for the place of their zero frequency, and how many times brighter than the
 #: middle the corners may be. A uniform pattern has 1, one with a beam stop hardly more.
@@ -107,14 +110,18 @@ def _check_patterns(patterns: Array, n: int, bad_pixels: Array | None) -> None:
             "pixels"
         )
     good = np.ones(shape, bool) if bad_pixels is None else bad_pixels == 0
-    step = max(1, _BLOCK // (patterns.dtype.itemsize * patterns.shape[1] ** 2))
+    block = _BLOCK
+    if isinstance(patterns, StoredPatterns):
+        if patterns.sound:
+            return
+        block = _STORED_BLOCK
+    step = max(1, block // (patterns.dtype.itemsize * patterns.shape[1] ** 2))
     for start in range(0, n, step):
         _check_values(patterns[start : start + step], start, good)
 
 
 def _check_values(patterns: Array, first: int, good: NDArray[np.bool_]) -> None:
-    # Minimum and maximum see NaN and infinity too and need no temporary array.
-    if patterns.min() >= 0 and np.isfinite(patterns.max()):
+    if is_sound(patterns):
         return
     for index, stored in enumerate(patterns, first):
         pattern = stored[good]

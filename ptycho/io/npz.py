@@ -12,10 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.io.atomic import replacing
+from ptycho.io.npz_member import HEADER_ERRORS, find_plain_member, read_plain_member
 
 __all__ = ["MissingKeyError", "read_npz", "write_npz"]
 
 Array = NDArray[Any]
+
+#: What the zip module raises: ``RuntimeError`` where it is asked for what it cannot do.
+_ZIP_ERRORS = (zipfile.BadZipFile, RuntimeError)
+#: Bytes from which on a member is read by this package: below, NumPy takes no longer.
+_LARGE = 1 << 20
 
 
 class MissingKeyError(KeyError):
@@ -48,12 +54,13 @@ def read_npz(
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not an NPZ file (a zip archive of NumPy arrays) or is cut off")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy leaves a file open that it opens itself where the zip module finds it damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             _require_keys(path, archive.files, required)
             wanted = {*optional, *(name for key in required for name in key.split("|"))}
             wanted -= set(skipped)
             return {key: _read_key(path, archive, key) for key in archive.files if key in wanted}
-    except zipfile.BadZipFile as error:
+    except _ZIP_ERRORS as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
@@ -68,8 +75,10 @@ def _require_keys(path: Path, present: Collection[str], required: Collection[str
 
 def _read_key(path: Path, archive: Any, key: str) -> Array:
     try:
-        value = archive[key]
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        value = _plain(path, archive, key)
+        if value is None:
+            value = archive[key]
+    except (*HEADER_ERRORS, *_ZIP_ERRORS, OSError, zlib.error) as error:
         if "allow_pickle" in str(error):
             raise ValueError(
                 f"{path}: key {key!r} holds pickled Python objects, which are never loaded; "
@@ -79,6 +88,21 @@ def _read_key(path: Path, archive: Any, key: str) -> Array:
     if isinstance(value, np.ndarray):
         return value
     raise ValueError(f"{path}: key {key!r} is not a NumPy array")
+
+
+def _plain(path: Path, archive: Any, key: str) -> Array | None:
+    """Return a large plain array, or None where NumPy is to read it, or to say what is wrong."""
+    info = archive.zip.NameToInfo.get(f"{key}.npy")
+    if info is None or info.file_size < _LARGE or key in archive.zip.NameToInfo:
+        return None
+    with archive.zip.open(info.filename):
+        pass  # what the directory says of the member and what stands there agree
+    with path.open("rb", buffering=0) as file:
+        try:
+            member = find_plain_member(path, file, info)
+        except ValueError:
+            return None  # NumPy finds it too, and says it as ever
+        return None if member is None else read_plain_member(file, member)
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> Path:

@@ -56,7 +56,7 @@ def read_npz_scan(path: str | Path, in_place: bool = False) -> dict[str, Any]:
 def _stored(path: Path) -> tuple[str, StoredPatterns] | None:
     try:
         return stored_in_npz(path, _PATTERNS)
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError):
         return None  # the reader of everything says it better
 
 

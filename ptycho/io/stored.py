@@ -7,11 +7,10 @@ reading and is loaded whole (:data:`FEW`, :data:`LARGE`).
 
 from __future__ import annotations
 
+import copy
 import os
-import struct
 import weakref
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.io.npz_member import find_plain_member, look_through
+
 __all__ = ["FEW", "LARGE", "StoredPatterns", "stored_in_hdf5", "stored_in_npz"]
 
 #: Bytes of patterns below which a file is loaded whole.
 LARGE = 1 << 26
 #: The most patterns that a chunk of HDF5 may hold: to read one, all of them are read.
 FEW = 8
-#: Bytes read at a time where all are looked at.
-_BLOCK = 1 << 23
-#: Bytes of a local file header in a zip archive, and its signature.
-_HEADER, _SIGNATURE = 30, b"PK\3\4"
 
 
 class StoredPatterns:
@@ -36,7 +33,8 @@ class StoredPatterns:
 
     It has the ``shape``, ``dtype`` and ``ndim`` of an array, and ``np.asarray`` reads it whole. It
     can be pickled, for processes that load data. ``offset`` is where the patterns begin in the
-    file; without one, ``name`` is that of a dataset which h5py reads.
+    file; without one, ``name`` is that of a dataset which h5py reads. ``sound`` says that all have
+    been looked at and none is negative, NaN or infinite.
 
     Reading raises ``ValueError`` naming the file where it has been replaced, cut or changed since
     it was opened.
@@ -55,6 +53,7 @@ class StoredPatterns:
         self._offset, self._name = offset, name
         self._stamp = _stamp(self.path.stat())
         self._opened: tuple[int, Any] | None = None
+        self.sound = False
 
     @property
     def ndim(self) -> int:
@@ -89,7 +88,9 @@ class StoredPatterns:
 
     def without_last_axis(self) -> StoredPatterns:
         """Return the same patterns with a last axis of length 1 dropped."""
-        return StoredPatterns(self.path, self.shape[:-1], self.dtype, self._offset, self._name)
+        same = copy.copy(self)
+        same.shape = self.shape[:-1]
+        return same
 
     # ------------------------------------------------------------------ reading
 
@@ -152,60 +153,30 @@ def stored_in_npz(path: Path, keys: tuple[str, ...]) -> tuple[str, StoredPattern
     """Return the key and the patterns of the first of ``keys`` that can stay in an NPZ file.
 
     None where there is no such member, or it is compressed, small, or no plain array in C order.
-    The member's checksum is verified. Raises ``ValueError`` naming the file where it is damaged.
+    The member's checksum is verified and its values looked at. Raises ``ValueError`` naming the
+    file where it is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         for key in keys:
             member = archive.NameToInfo.get(f"{key}.npy")
             if member is None:
                 continue
-            plain = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1
-            if not plain or member.file_size < LARGE or member.file_size != member.compress_size:
-                return None
-            return _npz_member(path, key, member)
+            return None if member.file_size < LARGE else _npz_member(path, key, member)
     return None
 
 
-def _npz_member(path: Path, key: str, member: zipfile.ZipInfo) -> tuple[str, StoredPatterns] | None:
+def _npz_member(path: Path, key: str, info: zipfile.ZipInfo) -> tuple[str, StoredPatterns] | None:
     with path.open("rb") as file:
-        file.seek(member.header_offset)
-        header = file.read(_HEADER)
-        if len(header) < _HEADER or header[:4] != _SIGNATURE:
-            raise ValueError(f"{path} is damaged: no member where {key!r} is said to begin")
-        names = sum(struct.unpack("<HH", header[26:]))
-        start = member.header_offset + _HEADER + names
-        file.seek(start)
-        try:
-            version = np.lib.format.read_magic(file)
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }.get(version)
-            if read is None:
-                return None
-            shape, in_columns, dtype = read(file)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path}: key {key!r} cannot be read: {error}") from error
-        offset = file.tell()
-        if in_columns or dtype.hasobject or len(shape) < 3:
+        stamp = _stamp(os.fstat(file.fileno()))
+        member = find_plain_member(path, file, info)
+        if member is None or len(member.shape) < 3:
             return None
-        size = dtype.itemsize * int(np.prod(shape, dtype=object))
-        if size != start + member.file_size - offset:
-            raise ValueError(f"{path}: key {key!r} holds other than its shape {shape}")
-        if _checksum(file, start, member.file_size) != member.CRC:
+        undamaged, sound = look_through(file, member)
+        if not undamaged:
             raise ValueError(f"{path} is damaged: wrong checksum of {key!r}")
-    return key, StoredPatterns(path, shape, dtype, offset)
-
-
-def _checksum(file: Any, start: int, size: int) -> int:
-    file.seek(start)
-    checksum = 0
-    while size > 0:
-        block = file.read(min(size, _BLOCK))
-        if not block:
-            return -1
-        checksum, size = zlib.crc32(block, checksum), size - len(block)
-    return checksum
+    stored = StoredPatterns(path, member.shape, member.dtype, member.offset)
+    stored.sound, stored._stamp = sound, stamp
+    return key, stored
 
 
 # --------------------------------------------------------------------------- HDF5

@@ -136,9 +136,9 @@ def test_a_product_that_lacks_something_is_not_written(tmp_path, changes, words)
 
 @pytest.mark.parametrize("suffix", ["npz", "h5"])
 def test_reading_a_scan_takes_little_more_memory_than_the_scan(tmp_path, suffix):
-    counts = np.random.default_rng(0).integers(0, 900, (1000, 64, 64)).astype(np.uint16)
+    counts = np.random.default_rng(0).integers(0, 900, (2000, 64, 64)).astype(np.uint16)
     raw = RawData(
-        *np.random.default_rng(1).uniform(40, 90, (2, 1000)), None, None, counts,
+        *np.random.default_rng(1).uniform(40, 90, (2, 2000)), None, None, counts,
         np.ones((64, 64), complex), None, objectGuess=np.ones((130, 130), complex),
         bad_pixels=np.eye(64, dtype=bool), metadata=scan().metadata,
     )  # fmt: skip

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ptycho.io import npz
 from ptycho.io.npz import MissingKeyError, read_npz, write_npz
+
+
+@pytest.fixture(autouse=True, params=[1 << 20, 0], ids=["by NumPy", "in one pass"])
+def _who_reads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(npz, "_LARGE", request.param)
 
 
 def test_round_trip_reads_only_what_is_wanted(tmp_path: Path) -> None:
@@ -124,3 +130,86 @@ def test_an_empty_archive_has_no_keys(tmp_path: Path) -> None:
     np.savez(tmp_path / "file.npz")
     with pytest.raises(MissingKeyError, match="it has no keys"):
         read_npz(tmp_path / "file.npz", ("a",), ())
+
+
+# ------------------------------------------------------------------ large members
+
+
+def outcome(path: Path, large: int, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the bytes of the arrays that are read, or the error's type and text."""
+    monkeypatch.setattr(npz, "_LARGE", large)
+    try:
+        read = read_npz(path, ("a", "b"), ())
+    except Exception as error:
+        return type(error), str(error)
+    return {k: (v.dtype, v.shape, v.flags.f_contiguous, v.tobytes()) for k, v in read.items()}
+
+
+ARRAYS = [
+    np.arange(24.0).reshape(2, 3, 4),
+    np.asfortranarray(np.arange(24.0).reshape(2, 3, 4)),
+    np.arange(6, dtype=">u2"),
+    np.array(3 + 4j, np.complex64),
+    np.zeros((0, 5), np.float32),
+    np.array([True, False]),
+    np.array("text"),
+    np.array([(1, 2.0)], dtype=[("x", "i4"), ("y", "f8")]),
+    np.zeros(70_000, np.float32),
+]
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype} {a.shape}")
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_come_as_numpy_reads_them(
+    save: Any, array: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "file.npz", a=array, b=np.ones(3))
+    results = [outcome(tmp_path / "file.npz", large, monkeypatch) for large in (1 << 20, 0)]
+    assert results[0] == results[1]
+    assert results[0]["a"][3] == array.tobytes()
+
+
+def test_a_large_member_is_not_read_by_numpy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.random.default_rng(0).normal(size=300_000)
+    path = write_npz(tmp_path / "file.npz", {"a": array})
+    monkeypatch.setattr(npz, "_LARGE", 1 << 20)
+    monkeypatch.setattr(np.lib.format, "read_array", None)
+    np.testing.assert_array_equal(read_npz(path, ("a",), ())["a"], array)
+
+
+@pytest.mark.filterwarnings("ignore:Data type alias")
+def test_every_damaged_byte_has_the_same_consequence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_npz(tmp_path / "file.npz", {"a": np.arange(20.0), "b": np.arange(3)})
+    content = path.read_bytes()
+    whole, refused = outcome(path, 0, monkeypatch), 0
+    for place in range(len(content)):
+        for mask in (0x01, 0xFF):
+            damaged = bytearray(content)
+            damaged[place] ^= mask
+            path.write_bytes(damaged)
+            found = outcome(path, 0, monkeypatch)
+            assert found == outcome(path, 1 << 20, monkeypatch), place
+            assert found == whole or found[0] in (ValueError, MissingKeyError), place
+            refused += found != whole
+    assert refused > len(content)
+
+
+def test_a_member_that_is_cut_off_meanwhile_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_npz(tmp_path / "file.npz", {"a": np.arange(1000)})
+    monkeypatch.setattr(npz, "_LARGE", 0)
+    found = npz.find_plain_member
+
+    def cut(*given: Any) -> Any:
+        member = found(*given)
+        os.truncate(path, 4000)
+        return member
+
+    monkeypatch.setattr(npz, "find_plain_member", cut)
+    with pytest.raises(ValueError, match=r"file\.npz: key 'a' cannot be read"):
+        read_npz(path, ("a",), ())

@@ -70,7 +70,7 @@ def test_amplitude_is_not_copied() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.float32])
 def test_scaling_takes_no_copy_of_the_stack_besides_the_amplitude(dtype: Any) -> None:
-    counts = np.full((100, 64, 64), 9, dtype)
+    counts = np.full((800, 64, 64), 9, dtype)
     tracemalloc.start()
     amplitude = to_amplitude(counts, "counts")
     normalisation_factor(amplitude)
