@@ -20,7 +20,7 @@ from ptycho.config.config import (
     TrainingConfig,
 )
 from ptycho.config.execution import TRAINING_FIELDS, PyTorchExecutionConfig
-from ptycho.core.bundle import read_bundle
+from ptycho.core.bundle import read_model_config
 from ptycho.core.workflow import configure
 from ptycho.io.scan_file import read_geometry
 
@@ -134,17 +134,18 @@ def create_inference_payload(
     ``overrides`` are fields of ``InferenceConfig``; the model's own come from the bundle.
     ``params.cfg`` is written before this returns (CONFIG-001).
 
-    Raises ``FileNotFoundError`` for a missing file or bundle, ``ArchiveError`` for a bad one,
+    Of the bundle, configuration and manifest are read; its weights are for who loads it. Raises
+    ``FileNotFoundError`` for a missing file or bundle, ``ArchiveError`` for a bad one,
     ``ValueError`` naming a field that does not exist, a value that is not allowed, or the sides
     of model and data where they differ.
     """
     path = _file(test_data_file, "test_data_file")
-    bundle = read_bundle(model_path)
+    model = read_model_config(model_path)
     side = infer_probe_size(path)
-    if side != bundle.config.N:
+    if side != model.N:
         raise ValueError(
-            f"the model in {model_path} takes {bundle.config.N} x {bundle.config.N} patterns, but "
-            f"{path} has {side} x {side}"
+            f"the model in {model_path} takes {model.N} x {model.N} patterns, but {path} has "
+            f"{side} x {side}"
         )
     fixed: dict[str, Any] = {
         "model_path": Path(model_path),
@@ -155,7 +156,7 @@ def create_inference_payload(
     chosen = _Chosen((InferenceConfig,), fixed)
     chosen.add("override", chosen.named(overrides))
     (run,) = chosen.parts()
-    config = InferenceConfig(model=bundle.config, **run, **fixed)
+    config = InferenceConfig(model=model, **run, **fixed)
     populate_legacy_params(config)
     chosen.log()
     execution = execution_config or PyTorchExecutionConfig()

@@ -58,6 +58,7 @@ from ptycho.core.weights_file import WeightsFile, dump_weights, load_weights
 
 _STATE = "autoencoder/training.h5"
 _REQUIRED = ("model.h5", "params.dill", "params.json")
+_SNAPSHOTS = tuple(f"{m}/{name}" for m in MODELS for name in ("params.dill", "params.json"))
 #: What a compact bundle leaves out: the other model's weights are the same.
 _SPARED = "diffraction_to_obj/model.h5"
 _NESTED_PATTERNS = (f"*/{ARCHIVE_NAME}", f"*/*/{ARCHIVE_NAME}")
@@ -247,6 +248,19 @@ def written_by(path: str | Path) -> str:
     return backend
 
 
+def read_model_config(path: str | Path) -> ModelConfig:
+    """Return a saved model's configuration; only manifest and snapshots are read, not weights.
+
+    ``path`` and errors are those of :func:`read_bundle`.
+    """
+    place = find_bundle(path)
+    names = (*MANIFESTS, *_SNAPSHOTS)
+    members = read_unpacked(place, names) if place.is_dir() else read_members(place, names)
+    checksums = read_manifest(members, place)["checksums"]
+    _check_sums(members, {name: checksums.get(name) for name in _SNAPSHOTS}, place)
+    return _read_config(_read_params(members, place), place)
+
+
 def find_bundle(path: str | Path) -> Path:
     """Return the archive file, or the directory of an unpacked one, that ``path`` stands for."""
     path = Path(path)
@@ -280,6 +294,16 @@ def _check_members(members: Mapping[str, bytes], manifest: Mapping[str, Any], pl
             continue
         if name not in checksums or name not in members:
             raise MissingMember(f"{place}: {name!r} is missing; save the model again")
+    _check_sums(members, checksums, place)
+    extra = sorted(set(members) - set(checksums) - set(MANIFESTS))
+    if extra:
+        raise ChecksumMismatch(
+            f"{place}: members that the manifest does not list: {', '.join(extra[:5])}; remove "
+            "them or save the model again"
+        )
+
+
+def _check_sums(members: Mapping[str, bytes], checksums: Mapping[str, Any], place: Path) -> None:
     for name, expected in checksums.items():
         if name not in members:
             raise MissingMember(f"{place}: {name!r} is missing; copy or save the model again")
@@ -288,12 +312,6 @@ def _check_members(members: Mapping[str, bytes], manifest: Mapping[str, Any], pl
                 f"{place}: {name!r} is not what was saved (SHA-256 differs); copy or save the "
                 "model again"
             )
-    extra = sorted(set(members) - set(checksums) - set(MANIFESTS))
-    if extra:
-        raise ChecksumMismatch(
-            f"{place}: members that the manifest does not list: {', '.join(extra[:5])}; remove "
-            "them or save the model again"
-        )
 
 
 def _read_params(members: Mapping[str, bytes], place: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import pytest
 from ptycho.config.config import ModelConfig
 from ptycho.core import manifest as manifest_module
 from ptycho.core.archive import ArchiveError, ArchiveTooLarge, UnsafeMember, read_archive
-from ptycho.core.bundle import find_bundle, read_bundle, write_bundle
+from ptycho.core.bundle import find_bundle, read_bundle, read_model_config, write_bundle
 
 KERNEL = "encoder/block1/conv1/kernel"
 
@@ -358,3 +358,22 @@ def test_a_compact_bundle_reads_as_the_whole_one_but_for_its_state(tmp_path, cor
     expected.state = None
     corpus.assert_same(read, expected)
     assert path.stat().st_size < 0.6 * len(corpus.archive)
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_the_configuration_is_read_without_the_weights(tmp_path, corpus, monkeypatch, compact):
+    path = write_bundle(tmp_path / "packed", corpus.make(), corpus.native, compact=compact)
+    members = read_archive(path)
+    unpacked = tmp_path / "unpacked"
+    for name, data in members.items():
+        (unpacked / name).parent.mkdir(parents=True, exist_ok=True)
+        (unpacked / name).write_bytes(b"damaged" if name.endswith(".h5") else data)
+    monkeypatch.setattr("ptycho.core.bundle.load_weights", None)
+    assert read_model_config(path.parent) == read_model_config(unpacked) == corpus.config
+    snapshot = unpacked / "diffraction_to_obj" / "params.json"
+    snapshot.write_bytes(snapshot.read_bytes().replace(b"32", b"64"))
+    with pytest.raises(ArchiveError, match=r"params\.json.*not what was saved"):
+        read_model_config(unpacked)
+    snapshot.unlink()
+    with pytest.raises(ArchiveError, match=r"params\.json.*missing"):
+        read_model_config(unpacked)
