@@ -53,15 +53,29 @@ def peak(command: list[str]) -> float:
     return usage.ru_maxrss / 1024
 
 
+def peak_of_training(backend: str, scan: Path, gridsize: int, place: Path) -> float:
+    """Return the peak of a training on a scan, in MiB; its model is left below ``place``."""
+    command = ["ptycho.cli.train", f"--train_data={scan}", f"--output_dir={_run(place, gridsize)}"]
+    return peak([*command, f"--backend={backend}", "--quiet", f"--gridsize={gridsize}", *SETTINGS])
+
+
+def peak_of_inference(backend: str, scan: Path, gridsize: int, place: Path) -> float:
+    """Return the peak of a reconstruction of a scan with the model trained before, in MiB."""
+    run = _run(place, gridsize)
+    command = ["ptycho.cli.inference", f"--model_path={run}", f"--test_data={scan}"]
+    return peak([*command, f"--output_dir={run}", f"--backend={backend}", "--quiet"])
+
+
+def _run(place: Path, gridsize: int) -> Path:
+    return place / f"run{gridsize}"
+
+
 def peaks(backend: str, scan: Path, gridsize: int, place: Path) -> dict[str, float]:
     """Return the peaks of a training and of an inference on a scan."""
-    run = place / f"{backend}{gridsize}"
-    data = [f"--backend={backend}", "--quiet", f"--gridsize={gridsize}"]
-    command = ["ptycho.cli.train", f"--train_data={scan}", f"--output_dir={run}", *data]
-    found = {"training": peak([*command, *SETTINGS])}
-    command = ["ptycho.cli.inference", f"--model_path={run}", f"--test_data={scan}"]
-    found["inference"] = peak([*command, f"--output_dir={run}", *data[:2]])
-    return found
+    return {
+        "training": peak_of_training(backend, scan, gridsize, place),
+        "inference": peak_of_inference(backend, scan, gridsize, place),
+    }
 
 
 def main() -> int:

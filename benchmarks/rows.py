@@ -69,7 +69,8 @@ def measure(
     """Return medians of step and floor in seconds, taken in turns, and the peak memory in MiB.
 
     The peak is read after the first run of the step, before the floor is run at all; ``ready_mib``
-    is what imports and data had taken by then.
+    is what imports and data had taken by then. That run is for warming up, unless it is to be the
+    only one.
     """
     assert row.prepare is not None, row.key
     work = row.prepare()
@@ -77,9 +78,11 @@ def measure(
     ready = peak_mib()
     first = _seconds(work.step, clock)
     peak = peak_mib()
-    steps, floors = [], []
-    for _ in range(runs or row.runs):
-        steps.append(_seconds(work.step, clock))
+    runs = runs or row.runs
+    steps, floors = [first] * (runs == 1), []
+    for _ in range(runs):
+        if runs > 1:
+            steps.append(_seconds(work.step, clock))
         floors.append(_seconds(work.floor, clock))
     step, floor = statistics.median(steps), statistics.median(floors)
     return {

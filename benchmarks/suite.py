@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import pictures, scans, starting, steps
+from benchmarks import peaks, pictures, scans, starting, steps
 from benchmarks.machine import facts, with_threads
 from benchmarks.report import draw, flatness, table
 from benchmarks.rows import Row, measure, processor_seconds
@@ -33,7 +33,7 @@ _COMMAND = ("-W", "ignore", "-m", "benchmarks.suite")
 
 def every_row() -> Iterator[Row]:
     """Yield every row of the suite."""
-    for part in (starting, scans, pictures, steps):
+    for part in (starting, scans, pictures, steps, peaks):
         yield from part.rows()
 
 
