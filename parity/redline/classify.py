@@ -21,8 +21,8 @@ _HEADING = re.compile(r"^#{1,6}\s+(\d+(?:\.\d+)*)\.?\s+(.+?)\s*#*$", re.MULTILIN
 
 
 def read(texts: Texts) -> Spec:
-    """Parse texts, line endings aside."""
-    return _read(tuple((name, text.replace("\r\n", "\n")) for name, text in texts.items()))
+    """Parse texts."""
+    return _read(tuple(texts.items()))
 
 
 @lru_cache(maxsize=4)
@@ -84,8 +84,9 @@ def _note(name: str, line: int, what: str) -> Row:
 
 def _headings(text: str) -> dict[str, list[tuple[str, int]]]:
     found: dict[str, list[tuple[str, int]]] = {}
-    for heading in _HEADING.finditer(text.replace("\r\n", "\n")):
-        line = text.replace("\r\n", "\n").count("\n", 0, heading.start()) + 1
+    text = text.replace("\r\n", "\n")
+    for heading in _HEADING.finditer(text):
+        line = text[: heading.start()].count("\n") + 1
         found.setdefault(" ".join(heading.group(2).split()), []).append((heading.group(1), line))
     return found
 
@@ -113,5 +114,6 @@ def _versions(old: Spec, new: Spec) -> Iterator[Change]:
         was = old.versions.get(name)
         if was is not None and version_key(was) != version_key(version):
             raised = version_key(version) > version_key(was)
-            pair = Pair(_note(name, 1, "version"), _note(name, 1, "version"))
-            yield change(f"version-{'raised' if raised else 'lowered'}", pair, was, version)
+            note = _note(name, 1, "version")
+            rule = f"version-{'raised' if raised else 'lowered'}"
+            yield change(rule, Pair(note, note), was, version)

@@ -109,7 +109,7 @@ def _values(pair: Pair, old: Clause, new: Clause, known: Mapping[str, int]) -> I
 
 
 def _predicate(clause: Clause) -> str:
-    return " ".join(clause.text.partition(clause.level)[2].split())
+    return clause.text.partition(clause.level)[2]
 
 
 def _same_words(a: str, b: str) -> bool:

@@ -27,6 +27,10 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "plans": ("plans/*.md", "plans/active/*/*.md"),
 }
 _SHOWN = 12
+#: Rules whose values are names, beside those of renamed rows.
+_NAMING = tuple(f"clause-{what}-changed" for what in ("error", "flag", "member", "symbol"))
+#: How a contradiction begins that finds nothing under a name.
+NO_SUCH = "no such"
 #: Shorter names are words of many other things too.
 _SHORTEST = 4
 
@@ -140,7 +144,7 @@ def _mentions(texts: Iterable[tuple[str, str]], words: Sequence[str]) -> tuple[s
         if not any(word in text for word in words):
             continue
         hits = {
-            text.count("\n", 0, hit.start()) + 1
+            text[: hit.start()].count("\n") + 1
             for pattern in patterns
             for hit in pattern.finditer(text)
         }
@@ -182,8 +186,9 @@ def impact_of(change: Change, before: Side, after: Side, around: Surroundings) -
 def _cited(contradiction: Contradiction, change: Change) -> Contradiction:
     """Say where the code has the old name, where it has none of the new one."""
     old: Found | None = None
-    if contradiction.found.startswith("no such"):
-        names = [n.strip("-") for n in change.old.split(", ") if n]
+    naming = change.rule.id in _NAMING or change.rule.id.endswith("-renamed")
+    if naming and contradiction.found.startswith(NO_SUCH):
+        names = [n.removeprefix("--") for n in change.old.split(", ") if n]
         old = next((f for n in names if (f := mentioned(n.replace("-", "_")))), None)
     if old is None:
         return contradiction

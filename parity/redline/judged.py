@@ -11,6 +11,7 @@ from parity.ledger.redline import Acceptance, stub
 from parity.redline.changes import Change
 from parity.redline.classify import Texts, classify, read, version_key
 from parity.redline.impact import (
+    NO_SUCH,
     Impact,
     Judge,
     Side,
@@ -118,13 +119,13 @@ def redline(
     contradictions = [c for row in after.rows for c in judge_statically(row) or ()]
     contradictions += undescribed(after, tables)
     of_rows = {c.record for c in contradictions}
-    cited = {
-        (c.record, c.says): c
-        for judged in reversed(changes)
-        for c in judged.impact.contradictions
-        if c.record not in of_rows
-    }
-    contradictions += sorted(cited.values(), key=str)
+    cited: dict[tuple[str, str], Contradiction] = {}
+    for c in (c for judged in changes for c in judged.impact.contradictions):
+        # Of one clause's changes one may tell where the code has the old name.
+        known = cited.get((c.record, c.says))
+        if known is None or known.found.startswith(NO_SUCH):
+            cited[c.record, c.says] = c
+    contradictions += sorted((c for c in cited.values() if c.record not in of_rows), key=str)
     versions = {
         name: (before.versions.get(name, ""), version) for name, version in after.versions.items()
     }

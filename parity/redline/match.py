@@ -109,7 +109,7 @@ def match(old: Spec, new: Spec) -> list[Pair]:
     pairs: list[Pair] = []
     steps: tuple[tuple[str, _Key, _Agree], ...]
     steps = (
-        ("id", lambda record: (_kind(record), record.id), lambda a, b: True),
+        ("id", lambda record: record.id, lambda a, b: True),
         ("title", _title, _same_title),
         ("text", _text, _same_text),
     )

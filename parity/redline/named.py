@@ -22,7 +22,7 @@ def _known(name: str) -> bool:
 def _flag_known(flag: str) -> bool:
     name = flag.removeprefix("--").replace("-", "_")
     field = name.removeprefix("no_").removeprefix("torch_")
-    return any(mentioned(form) for form in (name, name.replace("_", "-"), field))
+    return bool(mentioned(name) or mentioned(field))
 
 
 def judge_clause(clause: Clause) -> list[Contradiction] | None:

@@ -60,7 +60,6 @@ def _environment(html: bool) -> Environment:
         autoescape=html,
         undefined=StrictUndefined,
         trim_blocks=True,
-        lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters["shown"] = shown

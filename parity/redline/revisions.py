@@ -37,7 +37,7 @@ def merge_base(root: Path) -> tuple[str | None, str]:
     Without git, without a commit or without a trunk there is none, and the remark says so.
     """
     try:
-        inside = _git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        inside = _git(root, "rev-parse", "HEAD^{commit}")
     except RevisionError:
         return None, "git is not installed: nothing to compare the text with"
     if inside.returncode:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from parity.facts.static import Parameter, written_signature
 from parity.redline.changes import Change, Pair, change
 from parity.redline.words import only_slips
-from parity.spec.records import TABLE_COLUMNS, Row
+from parity.spec.records import Row
 from parity.spec.values import REQUIRED, Allowed, parse_allowed
 
 #: What the rules of a kind of table begin with.
@@ -111,7 +111,6 @@ def _others(pair: Pair, kind: str, handled: set[str], known: Mapping[str, int]) 
     assert isinstance(pair.old, Row)
     assert isinstance(pair.new, Row)
     a, b = _cells(pair.old), _cells(pair.new)
-    leading = TABLE_COLUMNS.get(kind, ())
     for column in list(b)[1:] + [column for column in a if column not in b]:
         before, after = a.get(column, ""), b.get(column, "")
         if column in handled or before == after:
@@ -119,10 +118,7 @@ def _others(pair: Pair, kind: str, handled: set[str], known: Mapping[str, int]) 
         describes = column in _PROSE or (kind == "flags" and column == "Field")
         if describes and only_slips(before, after, known):
             continue
-        rule = _PLAIN.get(kind, {}).get(column, "")
-        if not rule:
-            meant = column not in leading or describes
-            rule = _MEANING.get(kind, "row-changed") if meant else "row-changed"
+        rule = _PLAIN.get(kind, {}).get(column) or _MEANING.get(kind, "row-changed")
         yield change(rule, pair, before, after)
 
 

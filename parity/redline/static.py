@@ -69,7 +69,6 @@ def _equal(a: str, b: str) -> bool:
 
 def _field(row: Row) -> Iterator[Contradiction]:
     name = row.cells["Field"]
-    module, _, holder = row.target.partition(":")
     fact = fields_of(row.target).get(name)
     if fact is None:
         yield _against(row, "it exists", row.target, "no such field")
@@ -84,15 +83,15 @@ def _field(row: Row) -> Iterator[Contradiction]:
     if allowed.optional != fact.optional:
         says = "None is allowed" if allowed.optional else "None is not allowed"
         yield _against(row, says, code, fact.place.text)
-    yield from _allowed(row, allowed, fact, module)
+    yield from _allowed(row, allowed, fact)
 
 
-def _allowed(row: Row, allowed: Allowed, fact: StaticField, module: str) -> Iterator[Contradiction]:
+def _allowed(row: Row, allowed: Allowed, fact: StaticField) -> Iterator[Contradiction]:
     """Compare enumerations with ``Literal`` types or lists, intervals with the validators."""
     name, says = row.cells["Field"], f"allowed {row.cells['Allowed']}"
     home = _module_of(fact)
     listed = choices_of(home).get(name)
-    if name == "N" and module == "ptycho.config.config":
+    if name == "N" and home == "ptycho.config.config":
         value, path = value_of(f"{home}:SUPPORTED_N")
         listed = ast.literal_eval(value), Found(ast.unparse(value), path, value.lineno)
     choices, place = listed or ((), fact.place)
@@ -203,15 +202,12 @@ def _place(row: Row) -> Iterator[Contradiction]:
     places = [part.strip() for part in row.cells["Where"].split("/")]
     shared = [place for place in places if place.startswith("ptycho")]
     own = [place for place in places if place not in shared]
-    symbols = shared + [f"{wing}.{place}" for wing, place in zip(WINGS, _each(own), strict=False)]
+    # Two are one for each backend, one is that of both.
+    each = zip(WINGS, own * len(WINGS), strict=False)
+    symbols = shared + [f"{wing}.{place}" for wing, place in each]
     for symbol in symbols:
         if not resolves(symbol):
             yield _against(row, f"at {row.cells['Where']}", symbol, "no such symbol")
-
-
-def _each(places: list[str]) -> list[str]:
-    """Return the places by backend: two are one for each, one is that of both."""
-    return places * len(WINGS) if len(places) == 1 else places
 
 
 _KINDS: dict[str, Callable[[Row], Iterator[Contradiction]]] = {
@@ -286,7 +282,7 @@ def _undescribed_flags(spec: Spec) -> list[Contradiction]:
     found: list[Contradiction] = []
     for target in {row.target: None for row in rows}:
         those = [row for row in rows if row.target == target]
-        names = {row.cells["Flag"].lstrip("-").replace("-", "_") for row in those}
+        names = {row.cells["Flag"].removeprefix("--").replace("-", "_") for row in those}
         try:
             known = flags_of(target)
         except _UNREADABLE:

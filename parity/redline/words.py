@@ -34,7 +34,7 @@ def plain(text: str) -> str:
 
 def subject_of(text: str) -> str:
     """Return the words of a clause before its level."""
-    return plain(_LEVEL.split(text, maxsplit=1)[0])
+    return plain(_LEVEL.split(text)[0])
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def only_slips(old: str, new: str, known: Mapping[str, int]) -> bool:
         if a == b:
             continue
         x, y = a.strip(",.:;()"), b.strip(",.:;()")
-        if a.replace(x, "¤", 1) != b.replace(y, "¤", 1):
+        if a.replace(x, "¤") != b.replace(y, "¤"):
             return False
         if not (x and y and _WORD.fullmatch(x) and _WORD.fullmatch(y) and _slip(x, y, known)):
             return False

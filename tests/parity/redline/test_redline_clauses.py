@@ -59,6 +59,13 @@ def test_what_breaks_in_the_section_on_archives_breaks_readers(section, readers)
         assert (found, audience) == (rule, readers)
     ((found, *_, audience),) = changes(text.format("MUST", ""), "Grouping MUST draw.", section)
     assert (found, audience) == ("clause-replaced", readers)
+    error = text.format("MUST", "{}")
+    ((found, *_, audience),) = changes(error.format("KeyError"), error.format("OSError"), section)
+    assert (found, audience) == ("clause-error-changed", "callers")
+    for level, usual in (("SHOULD", "callers"), ("MAY", "backend authors")):
+        old = HEAD.format(section) + f"- **[4-1]** {text.format(level, '')}\n"
+        (gone,) = classify({"demo.md": old}, {"demo.md": HEAD.format(section)})
+        assert (gone.rule.id, gone.audience) == (f"clause-removed-{level.lower()}", usual)
     ((found, *_, audience),) = changes(text.format("MAY", ""), text.format("MUST", ""), section)
     assert (found, audience) == ("clause-level-raised", "backend authors")
 
@@ -111,6 +118,12 @@ WHAT = "Each scan of a backend MUST give {} in the end of it."
                 "backend authors",
             ),
         ),
+        # A value at another place among the same words.
+        (
+            "one `a.b` more",
+            "one more `a.b`",
+            [("clause-text-changed", "`a.b` more", "more `a.b`", "backend authors")],
+        ),
         ("it", "it all", both("clause-text-changed", "", "all", "backend authors")),
     ],
 )
@@ -128,6 +141,9 @@ def test_a_subject_is_what_changed_only_where_the_rest_is_equal():
             "backend authors",
         )
     ]
+    twice = "{} of one scan MUST end {} and MUST leave all as it was."
+    ((rule, *_),) = changes(twice.format("Training", "soon"), twice.format("Inference", "late"))
+    assert rule == "clause-text-changed"
     ((rule, old, new, _),) = changes(text.format("Training", "scan"), text.format("Work", "probe"))
     assert (rule, old.split()[0], new.split()[0]) == ("clause-text-changed", "Training", "Work")
 
@@ -171,7 +187,7 @@ def test_only_the_first_two_texts_stages_in_another_order_are_told_once():
 
 def test_sections_are_known_by_titles_that_stand_once_in_either_text():
     old = "# T\n\n## 1. One\n\n## 2. Two  words #\n\n### 2.1 Twice\n\n### 2.2 Twice\n\n## 3 Three\n"
-    new = "# T\r\n\r\n## 1. One\r\n\r\n## 3. Two words\r\n\r\n### 3.1 Twice\r\n\r\n## 4 Three\r\n"
+    new = "\r\n# T\r\n## 1. One\r\n\r\n## 3. Two words #\r\n\r\n### 3.1 Twice\r\n\r\n## 4 Three\r\n"
     assert told({"a.md": old}, {"a.md": new}) == [
         ("section-renumbered", "a.md/§2", "specs/a.md:5", "2", "3"),
         ("section-renumbered", "a.md/§3", "specs/a.md:9", "3", "4"),
@@ -197,6 +213,15 @@ def test_a_row_is_compared_where_its_place_target_or_text_differs():
     assert told({"k.md": old}, {"k.md": old.replace("m:A", "m:B")}) == [
         ("table-target-changed", "k/a", "specs/k.md:6", "m:A", "m:B")
     ]
+    other = old.replace("table: k", "table: l")
+    assert told({"k.md": old}, {"k.md": other}) == [("row-moved", "k/a", "specs/k.md:6", "k", "l")]
     assert told({"k.md": old}, {"l.md": old}) == [
         ("row-moved", "k/a", "specs/l.md:6", "k.md §1", "l.md §1")
+    ]
+
+
+def test_of_a_long_clause_the_words_that_differ_are_told():
+    text = "Each one MUST be {}" + " of" * 250
+    assert changes(text.format("one"), text.format("two")) == [
+        ("clause-text-changed", "one", "two", "backend authors")
     ]

@@ -28,7 +28,9 @@ def table(kind, row, columns=""):
 def changes(kind, old, new, known="", columns=("", "")):
     texts = [f"{known}\n\n{table(kind, *pair)}" for pair in zip((old, new), columns, strict=True)]
     before, after = ({"demo.md": text} for text in texts)
-    return [(c.rule.id, c.old, c.new) for c in classify(before, after)]
+    found = classify(before, after)
+    assert {c.pair.record.kind for c in found} <= {kind}
+    return [(c.rule.id, c.old, c.new) for c in found]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +181,9 @@ def test_a_slip_in_words_is_no_change_and_another_word_is(kind, row, known):
     old, slip, other = row.format("temporary"), row.format("temporay"), row.format("lasting")
     assert changes(kind, old, slip, known) == changes(kind, slip, old, known) == []
     assert len(changes(kind, old, other, known)) == 1
+    # What follows a slip is compared too.
+    old, new = "sign | temporary | it is", "sign | temporay | it was"
+    assert changes("decisions", old, new, known) == [("decision-changed", "it is", "it was")]
 
 
 @pytest.mark.parametrize(
@@ -187,6 +192,7 @@ def test_a_slip_in_words_is_no_change_and_another_word_is(kind, row, known):
         ("fields", "`{}` | int | `2` | any | width", "field-renamed"),
         ("fields", "`w` | int | `'{}'` | any | width", "field-default-changed"),
         ("errors", "no scan | KeyError | {}", "error-phrase-changed"),
+        ("flags", "`--w` | {} | `2` | width", "flag-type-changed"),
         ("shapes", "`X` | (B, {}) | int | x", "shape-changed"),
     ],
 )
@@ -204,6 +210,7 @@ def test_a_slip_in_a_name_or_value_is_a_change(kind, row, rule):
         ("(B, N)", "(B N)", "shape-rank-changed"),
         ("(B, h(N))", "(B, h(M))", "shape-changed"),
         ("()", "(1,)", "shape-rank-changed"),
+        ("(X, N)", "(N)", "shape-rank-changed"),
     ],
 )
 def test_axes_are_what_commas_part(old, new, rule):

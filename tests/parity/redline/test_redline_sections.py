@@ -57,8 +57,8 @@ def test_new_lines_refer_to_sections():
 
 def test_lines_that_stand_often_are_compared_too():
     line = "| a | b |"
-    old = {"a.md": "\n".join([line] * 250 + ["x"])}
-    ((_, _, before, after),) = told(old, {"a.md": "\n".join([line] * 250 + ["y"])})
+    old = {"a.md": "\n".join(["x"] + [line] * 250)}
+    ((_, _, before, after),) = told(old, {"a.md": "\n".join(["y"] + [line] * 250)})
     assert (before, after) == (["x"], ["y"])
 
 
@@ -98,8 +98,11 @@ def test_lines_are_paired_and_words_that_differ_are_marked_and_escaped():
     ]
     assert rows(("insert", [], ["<b> it"])) == [("", "<ins>&lt;b&gt; it</ins>", True)]
     assert rows(("replace", ["a b"], ["a"])) == [("a <del>b</del>", "a", True)]
-    assert rows(("replace", ["of " * 250 + "x"], ["of " * 250 + "y"])) == [
-        ("of " * 250 + "<del>x</del>", "of " * 250 + "<ins>y</ins>", True)
+    assert rows(("replace", ["a c d"], ["a x c D"])) == [
+        ("a c <del>d</del>", "a <ins>x</ins> c <ins>D</ins>", True)
+    ]
+    assert rows(("replace", ["x" + " of" * 250], ["y" + " of" * 250])) == [
+        ("<del>x</del>" + " of" * 250, "<ins>y</ins>" + " of" * 250, True)
     ]
     assert rows(equal(["<i>"])) == [("⋯", "⋯", False)]
     assert rows(("equal", ["<i>"], ["<i>"]), ("delete", ["x"], [])) == [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from parity.facts.static import source_path
 from parity.redline.named import judge_clause
 from parity.redline.static import judge_row, undescribed
 from parity.spec.parse import parse_texts
 from parity.spec.records import TABLE_COLUMNS, Clause, Place, Row, Spec
+from ptycho.config.config import SUPPORTED_N
 
 PLACE = Place("a.md", 7, 7, "1")
 CONFIG = "madeup.config:Config"
@@ -111,6 +113,18 @@ def test_fields(madeup, text, told):
     ]
 
 
+def test_the_sizes_of_patterns_are_listed_under_a_constants_name():
+    target = "ptycho.config.config:ModelConfig"
+    sizes = ", ".join(str(size) for size in SUPPORTED_N)
+    assert judge_row(row("fields", target, f"N; int; 64; {{{sizes}}}")) == []
+    (found,) = judge_row(row("fields", target, f"N; int; 64; {{{sizes}, 7}}"))
+    assert found.found == f"({sizes})"
+    path, _, line = found.code.rpartition(":")
+    assert path == "ptycho/config/config.py"
+    text = source_path("ptycho.config.config").read_text(encoding="utf-8").splitlines()
+    assert text[int(line) - 1].startswith("SUPPORTED_N = ")
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -151,7 +165,10 @@ def test_fields(madeup, text, told):
         (("flags", "madeup.config", "--dry-run; bool; False; none"), [
             ("--dry_run exists", "madeup.config", "no such flag")
         ]),
-        (("members", "", "x/training.h5; h5; both"), []),
+        (("flags", "madeup.command", "--net_either; bool; 4; none"), [
+            ("type bool", 'either: int | Literal["auto"] = 4', "type int or str")
+        ]),
+        (("members", "", "x/y/training.h5; h5; both"), []),
         (("members", "", "x/zebra.h5; h5; both"), [
             ("member zebra.h5", "ptycho, ptycho_torch", "no such name")
         ]),
@@ -216,6 +233,7 @@ def test_a_signature_that_differs_is_cited_as_the_code_has_it():
     assert [c.says for c in found] == ["load_inference_bundle(path, mode=None)"] * 2
     assert {c.found for c in found} == {"load_inference_bundle(path, execution_config=None)"}
     assert [c.code.rpartition("workflows")[0] for c in found] == ["ptycho/", "ptycho_torch/"]
+    assert all(c.code.rpartition(":")[2].isdigit() for c in found)
 
 
 @pytest.mark.parametrize(
@@ -318,6 +336,12 @@ def test_a_command_has_flags_of_its_own_and_of_configurations_from_elsewhere(mad
     ]
 
 
+def test_each_command_is_looked_at(madeup):
+    flags = ("g", "flags", "madeup.command", "`--dry-run` | bool | `False` | x", *SHARED[:2])
+    found = undescribed(spec(flags, ("h", "flags", "madeup.config", SHARED[0])))
+    assert [c.record for c in found] == ["g/--verbose", "g/--count", "h/--quiet", "h/--verbose"]
+
+
 # --------------------------------------------------------------------------- clauses
 
 
@@ -337,7 +361,7 @@ def test_a_command_has_flags_of_its_own_and_of_configurations_from_elsewhere(mad
         ("A ptycho.ZebraError and `bad` MUST come.", ["ZebraError"]),
         ("`--nepochs`, `--no-enable_checkpointing`, `--torch-accelerator` MUST be.", []),
         ("`--zebra-nepochs` and `--torch-<field>` MUST be.", ["--zebra-nepochs"]),
-        ("`--torch-inference_batch_size` MUST be.", []),
+        ("`--torch-inference_batch_size`, `--accum-steps` and `--torch-momentum` MUST be.", []),
         ("`a/training.h5`, `b/zebra.h5` and `zebra/*.h5` MUST be.", ["zebra.h5"]),
         (
             "`zebra_one` MUST raise ZebraError for `--zebra-herd` and zebra.json.",

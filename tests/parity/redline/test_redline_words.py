@@ -14,6 +14,7 @@ from parity.redline.words import Values, only_slips, plain, subject_of, values_o
         ("“Work” isn’t ‘it’ ; ", "\"Work\" isn't 'it'"),
         ("a\u00a0b.;.", "a b"),
         (".a;b", ".a;b"),
+        ("As long as X.", "As long as X"),
     ],
 )
 def test_plain_text_has_no_layout(text, expected):
@@ -68,6 +69,7 @@ def test_the_subject_stands_before_the_first_level(text, subject):
             "`a.b` MUST be `7`, ` ` or `f(x)` in `'q'`.",
             Values((), (), (), ("'q'", "7"), ("a.b", "f(x)"), "¤ be ¤ , ¤ or ¤ in ¤"),
         ),
+        ("`X` MUST be.", Values((), (), (), (), ("X",), "¤ be")),
         ("Ptychography MUST\n work.", Values((), (), (), (), (), "Ptychography work")),
     ],
 )
@@ -96,6 +98,8 @@ KNOWN = {"temporary": 2, "scans": 1, "positions": 3, "object": 1, "masks": 1, "f
         ("some masks", "some msaks"),
         ("some (Temporary), file", "some (temporary), file"),
         ("a file", "an file"),
+        ("In time", "in time"),
+        ("some Xenon here", "some xenon here"),
         ("`a`  file.", "a file"),
         ("no Temporary file", "no temporay file"),
         ("all positions of a temporary object", "all postions of an temporay object"),
