@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.halves import part
-from parity.demo.settings import training_fields
+from parity.demo.settings import stitched_side, training_fields
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.core.metrics import evaluate
 from ptycho.core.residual import diffraction_residual
@@ -104,8 +104,9 @@ def measured(backend: str, epochs: int, path: Path) -> dict[str, float]:
     halves = {"train": part(scan, upper), "test": part(scan, ~upper)}
     config.n_groups = len(halves["train"])
     results, scores = _train(halves["train"], config)
+    M = stitched_side(config.model.N, config.model.pad_object)
     for name, half in halves.items():
-        canvas, centre = _reconstruct(half, config, results, M=config.model.N * 5 // 16)
+        canvas, centre = _reconstruct(half, config, results, M=M)
         found = diffraction_residual(
             canvas, centre, half.positions, half.probeGuess, half.amplitude(), half.bad_pixels
         )

@@ -32,7 +32,7 @@ import yaml
 from benchmarks.contenders import ITERATIVE, NETWORKS
 from benchmarks.halves import part
 from benchmarks.machine import facts, with_threads
-from parity.demo.settings import default_epochs, training_fields
+from parity.demo.settings import default_epochs, stitched_side, training_fields
 from ptycho.config.config import ModelConfig
 from ptycho.raw_data import RawData
 
@@ -219,9 +219,9 @@ def main(argv: list[str] | None = None) -> int:
         for name, scan in (("first", first), ("next", following))
     ]
     phase, error = QUALITY["built-in" if args.data is None else "measured"]
-    N = first.diff3d.shape[-1]
+    side = stitched_side(first.diff3d.shape[-1], fields["model"]["pad_object"])
     settings = {
-        "scans": files, "fields": fields, "M": args.M or N * 5 // 16,
+        "scans": files, "fields": fields, "M": args.M or side,
         "precision": args.precision, "iterations": args.iterations,
     }  # fmt: skip
     results: dict[str, Any] = {

@@ -33,7 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--gridsize", type=int, choices=(1, 2), default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--M", type=int, help="side of the stitched patch centres, default 5/16 of N"
+        "--M",
+        type=int,
+        help="side of the stitched patch centres, default 5/16 of N, N/2 with a wide probe",
     )
     parser.add_argument("--no-parity", action="store_true", help="skip the parity gate")
     return parser
@@ -123,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
     epochs = arguments.epochs or settings.default_epochs(len(raw))
     fields = settings.training_fields(raw, epochs, arguments.seed, arguments.gridsize)
     save_config(output / "config.json", fields)
-    M = arguments.M or N * 5 // 16
+    M = arguments.M or settings.stitched_side(N, fields["model"]["pad_object"])
     _say(f"      {scan}: {len(raw)} patterns of {N} x {N} pixels")
     trainings = {}
     for backend in BACKENDS:

@@ -51,6 +51,15 @@ def confined_energy(probe: NDArray[Any]) -> float:
     return float(intensity[..., centre, centre].sum() / intensity.sum())
 
 
+def stitched_side(N: int, pad_object: bool) -> int:
+    """Return the side in pixels of the patch centres that the demo stitches.
+
+    5/16 of N from patches that end at their central N/2 square, whose rim is poor; the whole
+    N/2 square from a decoder that fills more: see ``docs/performance.md`` for what was tried.
+    """
+    return N * 5 // 16 if pad_object else N // 2
+
+
 def training_fields(raw: RawData, epochs: int, seed: int, gridsize: int) -> dict[str, Any]:
     """Return the fields of the demo's training configuration, as JSON-ready values.
 

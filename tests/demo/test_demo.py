@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from parity.demo import run
-from parity.demo.settings import confined_energy, default_epochs
+from parity.demo.settings import confined_energy, default_epochs, stitched_side, training_fields
 from ptycho.simulation.simulate import built_in_scan
 
 
@@ -25,6 +25,16 @@ def test_the_confined_energy_of_a_square():
     assert confined_energy(probe) == 1
     probe[0, :8] = np.sqrt(0.5)
     assert confined_energy(probe) == pytest.approx(256 / (256 + 128))
+
+
+def test_more_of_a_patch_is_stitched_where_the_probe_lights_more():
+    wide = built_in_scan(N=32, n_positions=4)
+    wide.probeGuess = np.ones((32, 32), np.complex64)
+    padded = training_fields(wide, 1, 0, 1)["model"]["pad_object"]
+    assert stitched_side(32, padded) == 16
+    confined = built_in_scan(N=64, n_positions=4)
+    padded = training_fields(confined, 1, 0, 1)["model"]["pad_object"]
+    assert stitched_side(64, padded) == 20
 
 
 @pytest.mark.parametrize(
