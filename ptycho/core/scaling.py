@@ -65,7 +65,9 @@ def normalisation_factor(amplitude: Amplitudes) -> float:
     """
     n, N = amplitude.shape[0], amplitude.shape[-1]
     # Some patterns at a time: their double-precision copy stays in the processor's cache.
-    count = min(n, max(1, _BLOCK_PIXELS // N**2))
+    # A small scan is to take little memory too; powers of two keep the products' bounds in place.
+    pixels_at_once = _BLOCK_PIXELS if n * N**2 >= 16 * _BLOCK_PIXELS else _BLOCK_PIXELS >> 3
+    count = min(n, max(1, pixels_at_once // N**2))
     block = np.empty((count, N, N))
     energies: list[float] = []
     for start in range(0, n, count):

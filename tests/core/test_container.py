@@ -122,7 +122,7 @@ def test_groups_follow_the_seed() -> None:
 
 
 def test_the_pattern_stack_is_held_once() -> None:
-    side, count = 32, 2000
+    side, count = 32, 400
     rng = np.random.default_rng(0)
     raw = RawData.from_coords_without_pc(
         *rng.uniform(0, 100, (2, count)),
