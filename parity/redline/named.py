@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from parity.facts.members import mentioned, written
-from parity.redline.static import WINGS, Contradiction
+from parity.facts.members import mentioned
+from parity.redline.static import Contradiction
 from parity.redline.words import values_of
 from parity.spec.records import Clause
 
@@ -39,7 +39,7 @@ def judge_clause(clause: Clause) -> list[Contradiction] | None:
         return None
     missing = [name for name in (*names, *values.errors) if not _known(name)]
     missing += [flag for flag in flags if not _flag_known(flag)]
-    missing += [f for f in files if not any(written(wing, f) or mentioned(f) for wing in WINGS)]
+    missing += [file for file in files if not mentioned(file)]
     return [
         Contradiction(
             clause.id, clause.place.path, name, "ptycho, ptycho_torch, parity", "no such name"

@@ -18,6 +18,7 @@ TABLES = {
     "keys": "Field | Legacy key",
     "measures": "Measure | Unit | Range",
     "shapes": "Name | Shape | Dtype",
+    "signatures": "Function | Parameters",
 }
 
 
@@ -111,6 +112,18 @@ def test_a_name_that_the_code_lacks_is_cited_where_it_has_the_old_one(tmp_path):
         place = mentioned(name)
         assert (c.record, c.spec) == ("1-1", "specs/demo.md:7")
         assert (c.code, c.found) == (place.anchor, place.text)
+
+
+def test_a_row_that_was_renamed_is_cited_where_the_code_has_the_old_name(tmp_path):
+    row = "`{}` | `path, execution_config=None`"
+    old, new = (
+        demo(*table("signatures", "ptycho.workflows.components", row.format(name)))
+        for name in ("load_inference_bundle", "load_inference_bundles")
+    )
+    (found,) = judged(tmp_path, old, new).changes
+    assert found.change.rule.id == "function-renamed"
+    (c,) = found.impact.contradictions
+    assert c.code == mentioned("load_inference_bundle").anchor
 
 
 def test_contradictions_of_clauses_are_told_in_order_and_once(tmp_path):
