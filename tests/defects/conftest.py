@@ -145,6 +145,7 @@ class Run:
 
 _VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain": ({}, {"scheduler": "ReduceLROnPlateau", "plateau_patience": 0, "seed": 0}),
+    "small steps": ({}, {"learning_rate": 2e-4, "seed": 0}),
     "fixed scale": (
         {},
         {

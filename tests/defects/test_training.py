@@ -172,13 +172,19 @@ def test_P_18_loss_and_gradients_agree(backends, start, config_of):
 
 
 def test_P_22_both_backends_end_with_the_same_object(backends, runs):
-    one, other = (runs(backend) for backend in backends.values())
-    assert one.history["loss"] == pytest.approx(other.history["loss"], rel=1e-4)
+    """At a rate at which a last bit stays small.
+
+    With one of six kernels moved by its last bit a backend differs from itself by up to 2.1e-7 of a
+    loss and 3.2e-5 of the object, the pair by 2.2e-7 and 3.1e-5. At 2e-3 one backend differs from
+    itself by 2.3e-4 and 5.6e-3.
+    """
+    one, other = (runs(backend, "small steps") for backend in backends.values())
+    assert one.history["loss"] == pytest.approx(other.history["loss"], rel=7e-7)
     container = one.results["train_container"]
     x = container.X * np.float32(one.trained.intensity_scale)
     offsets = container.batch_offsets(slice(None))
     left, right = (run.results["model_instance"].predict([x, offsets]) for run in (one, other))
-    assert np.abs(left - right).max() < 1e-3 * np.abs(left).max()
+    assert np.abs(left - right).max() < 1e-4 * np.abs(left).max()
     assert np.abs(left).std() > 1e-3
 
 
