@@ -150,9 +150,11 @@ class Head(nn.Module):
             return self.activation(conv_of_doubled(self.inner, self.up_block(features)))
         inner = features
         if self.border:
-            inner = features[:, :-OUTER_CHANNELS]
+            # Not two slices, whose gradients would each fill an image of all channels.
+            sizes = [features.shape[1] - OUTER_CHANNELS, OUTER_CHANNELS]
+            inner, rim = features.split(sizes, dim=1)
         image = F.pad(self.activation(self.inner(inner)), [self.margin] * 4)
         if self.border:
-            outer = self.outer_block(features[:, -OUTER_CHANNELS:])
-            image = image + F.silu(conv_of_doubled(self.outer, outer)) * self.outside
+            outer = conv_of_doubled(self.outer, self.outer_block(rim))
+            image = image + F.silu(outer) * self.outside
         return image
