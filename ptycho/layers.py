@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from ptycho import physics
-from ptycho.core.geometry import centre_window
+from ptycho.core.geometry import FOLDED_TAPS, centre_window
 
 register = keras.saving.register_keras_serializable(package="ptycho")
 
@@ -68,11 +68,6 @@ class Upsampling(keras.layers.Layer):
         )
 
 
-#: Which taps of the large image (last axis) fall on which pixel of the small one (middle axis),
-#: for its even and its odd rows.
-_FOLD = (((1.0, 0, 0), (0, 1, 1), (0, 0, 0)), ((0, 0, 0), (1, 1, 0), (0, 0, 1)))
-
-
 @register
 class DoubledConv(keras.layers.Conv2D):
     """A 3 x 3 convolution of the 2 x nearest-upsampled image, worked out on the small image.
@@ -86,7 +81,7 @@ class DoubledConv(keras.layers.Conv2D):
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """Convolve."""
         kernel = tf.convert_to_tensor(self.kernel)
-        fold = tf.constant(_FOLD, kernel.dtype)
+        fold = tf.constant(FOLDED_TAPS, kernel.dtype)
         # One axis after the other, so that both wings add up in one order.
         rows = tf.einsum("atk,klio->atlio", fold, kernel)
         kernels = tf.einsum("atlio,bsl->tsiabo", rows, fold)

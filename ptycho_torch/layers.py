@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptycho.config.config import ModelConfig
+from ptycho.core.geometry import FOLDED_TAPS
 from ptycho.core.weights import OUTER_CHANNELS, ConvLayer
 
 __all__ = ["ACTIVATIONS", "Block", "Decoder", "Encoder", "Head", "conv_of_doubled", "scaled_tanh"]
@@ -98,11 +99,6 @@ def _double(features: Tensor) -> Tensor:
     return F.interpolate(features, scale_factor=2, mode="nearest")
 
 
-#: Which taps of the large image (last axis) fall on which pixel of the small one (middle axis),
-#: for its even and its odd rows.
-_FOLD = (((1.0, 0, 0), (0, 1, 1), (0, 0, 0)), ((0, 0, 0), (1, 1, 0), (0, 0, 1)))
-
-
 def conv_of_doubled(conv: nn.Conv2d, features: Tensor) -> Tensor:
     """Return ``conv`` of the 2 x nearest-upsampled features, worked out on the small image.
 
@@ -110,7 +106,7 @@ def conv_of_doubled(conv: nn.Conv2d, features: Tensor) -> Tensor:
     inside a small pixel the kernel adds up to one on the small image. With the few output
     channels of a head this takes a third of the time.
     """
-    fold = torch.tensor(_FOLD, dtype=conv.weight.dtype, device=features.device)
+    fold = torch.tensor(FOLDED_TAPS, dtype=conv.weight.dtype, device=features.device)
     # One axis after the other, so that both wings add up in one order.
     rows = torch.einsum("atk,oikl->aoitl", fold, conv.weight)
     kernels = torch.einsum("aoitl,bsl->oabits", rows, fold)

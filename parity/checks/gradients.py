@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -66,25 +66,23 @@ def _off_fit(config: TrainingConfig, given: Sample) -> Sample:
     patches = oracle.object_patches(config.model, given.weights, given.x.astype(np.float64))
     rate = oracle.propagate(config.model, given.weights, patches, given.offsets)["intensity"]
     counts = np.square(given.x, dtype=np.float64)
-    labels = given.labels if _has_labels(config) else None
+    loss = _loss(config, given)
 
     def with_gain(gain: float) -> Weights:
         return {**given.weights, "probe": (given.weights["probe"] * gain).astype(np.float32)}
-
-    def loss(weights: Any) -> float:
-        return oracle.loss(config, weights, given.x, given.offsets, given.intensity_scale, labels)
 
     def clear(weights: Weights) -> float:
         found = oracle.propagate(config.model, weights, patches, given.offsets)["amplitude"]
         return float(np.abs(found - given.x).min() / found.max())
 
-    def slope(weights: Weights) -> float:
+    def slope(gain: float) -> float:
+        """Return the derivative in ``log_scale`` for each photon too many."""
         along = {"log_scale": np.ones(())}
-        return abs(directional_derivative(loss, weights, along, 1.0))
+        found = directional_derivative(loss, with_gain(fit * gain), along, 1.0)
+        return abs(found) / (gain**2 - 1)
 
     fit = math.sqrt(np.mean(counts) / np.mean(rate))
-    dim, bright = with_gain(1.2 * fit), with_gain(1.6 * fit)
-    first = 1.2 if slope(dim) / 0.44 > slope(bright) / 1.56 else 1.6
+    first = max(1.6, 1.2, key=slope)
     tried = [with_gain(fit * (first + 0.01 * k)) for k in range(40 if config.mae_weight else 1)]
     return dataclasses.replace(given, weights=max(tried, key=clear))
 
@@ -102,11 +100,7 @@ def _judge_differences(
     """
     case = describe(config)
     rng = generator(run.seed, f"directions {case}")
-    labels = given.labels if _has_labels(config) else None
-
-    def loss(weights: Any) -> float:
-        return oracle.loss(config, weights, given.x, given.offsets, given.intensity_scale, labels)
-
+    loss = _loss(config, given)
     complete = {
         subject: gradients
         for subject, gradients in results.items()
@@ -137,8 +131,16 @@ def _trained(config: TrainingConfig, given: Sample) -> set[str]:
     )
 
 
-def _has_labels(config: TrainingConfig) -> bool:
-    return config.model.model_type == "supervised" or config.realspace_weight > 0
+def _labels(config: TrainingConfig, given: Sample) -> NDArray[np.complex64] | None:
+    """Return the labels where the loss compares with them."""
+    compares = config.model.model_type == "supervised" or config.realspace_weight > 0
+    return given.labels if compares else None
+
+
+def _loss(config: TrainingConfig, given: Sample) -> Callable[[Any], float]:
+    """Return the loss of the float64 reference as a function of weights."""
+    inputs = given.x, given.offsets, given.intensity_scale, _labels(config, given)
+    return lambda weights: oracle.loss(config, weights, *inputs)
 
 
 def _judge(
@@ -155,7 +157,7 @@ def _judge(
     rng = generator(run.seed, f"kinks {case}")
     given = off_kinks(config.model, sample(config.model, run.seed, **inputs), rng)
     given = _off_fit(config, given)
-    labels = given.labels if _has_labels(config) else None
+    labels = _labels(config, given)
     results = run.collect(
         lambda backend: backend.loss_gradients(
             config, given.weights, given.x, given.offsets, given.intensity_scale, labels

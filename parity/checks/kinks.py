@@ -47,8 +47,7 @@ def _settled_conv(
 ) -> Real:
     """Return the layer's output before its ReLU, kernel and bias changed in ``weights``."""
     kernel, bias = (weights[f"{name}/{part}"].copy() for part in ("kernel", "bias"))
-    used = kernel != 0
-    limit = math.sqrt(6 / int(used.sum(axis=(0, 1, 2)).max()))
+    limit = math.sqrt(6 / math.prod(kernel.shape[:3]))
     values = network.convolve(image, kernel.astype(np.float64), bias.astype(np.float64))
     for _ in range(_ROUNDS):
         margin = _MARGIN * float(np.abs(values).max())
@@ -59,8 +58,7 @@ def _settled_conv(
             weights[f"{name}/kernel"], weights[f"{name}/bias"] = kernel, bias
             return values
         shape = (*kernel.shape[:3], int(near.sum()))
-        drawn = rng.uniform(-limit, limit, shape).astype(np.float32)
-        kernel[..., near] = np.where(used[..., near], drawn, 0)
+        kernel[..., near] = rng.uniform(-limit, limit, shape).astype(np.float32)
         bias[near] = rng.normal(0, 0.1, shape[-1]).astype(np.float32)
         values[..., near] = network.convolve(
             image, kernel[..., near].astype(np.float64), bias[near].astype(np.float64)

@@ -148,7 +148,7 @@ def with_short_sums(given: Sample, seed: int) -> Sample:
 
     A convolution library adds up thousands of float32 products, and its rounding is most of what a
     backend differs from the reference by. Where all but a few are zero it rounds a few times: what
-    is left is the backend's own. Gradients of the zeros are judged as those of other weights.
+    is left is the backend's own.
     """
     rng = generator(seed, "taps")
     weights = dict(given.weights)
@@ -156,9 +156,8 @@ def with_short_sums(given: Sample, seed: int) -> Sample:
         if name.endswith("/kernel"):
             kernel = weights[name]
             taps = kernel.reshape(-1, kernel.shape[-1])
-            kept = min(_TAPS, len(taps))
             rank = rng.random(taps.shape).argsort(axis=0).argsort(axis=0)
-            sparse = np.where(rank < kept, taps * np.float32(math.sqrt(len(taps) / kept)), 0)
+            sparse = np.where(rank < _TAPS, taps * np.float32(math.sqrt(len(taps) / _TAPS)), 0)
             weights[name] = sparse.reshape(kernel.shape).astype(np.float32)
     return dataclasses.replace(given, weights=weights)
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from ptycho.io.atomic import replacing
 from ptycho.io.npz_member import HEADER_ERRORS, find_plain_member, read_plain_member
 
-__all__ = ["MissingKeyError", "read_npz", "write_npz"]
+__all__ = ["ZIP_ERRORS", "MissingKeyError", "read_npz", "write_npz"]
 
 Array = NDArray[Any]
 
 #: What the zip module raises: ``RuntimeError`` where it is asked for what it cannot do.
-_ZIP_ERRORS = (zipfile.BadZipFile, RuntimeError)
+ZIP_ERRORS = (zipfile.BadZipFile, RuntimeError)
 #: Bytes from which on a member is read by this package: below, NumPy takes no longer.
 _LARGE = 1 << 20
 
@@ -60,7 +60,7 @@ def read_npz(
             wanted = {*optional, *(name for key in required for name in key.split("|"))}
             wanted -= set(skipped)
             return {key: _read_key(path, archive, key) for key in archive.files if key in wanted}
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
@@ -78,7 +78,7 @@ def _read_key(path: Path, archive: Any, key: str) -> Array:
         value = _plain(path, archive, key)
         if value is None:
             value = archive[key]
-    except (*HEADER_ERRORS, *_ZIP_ERRORS, OSError, zlib.error) as error:
+    except (*HEADER_ERRORS, *ZIP_ERRORS, OSError, zlib.error) as error:
         if "allow_pickle" in str(error):
             raise ValueError(
                 f"{path}: key {key!r} holds pickled Python objects, which are never loaded; "
@@ -97,12 +97,12 @@ def _plain(path: Path, archive: Any, key: str) -> Array | None:
         return None
     with archive.zip.open(info.filename):
         pass  # what the directory says of the member and what stands there agree
-    with path.open("rb", buffering=0) as file:
-        try:
-            member = find_plain_member(path, file, info)
-        except ValueError:
-            return None  # NumPy finds it too, and says it as ever
-        return None if member is None else read_plain_member(file, member)
+    file = archive.zip.fp
+    try:
+        member = find_plain_member(path, file, info)
+    except ValueError:
+        return None  # NumPy finds it too, and says it as ever
+    return None if member is None else read_plain_member(file, member)
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> Path:

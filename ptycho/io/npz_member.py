@@ -23,6 +23,7 @@ __all__ = [
     "HEADER_ERRORS",
     "PlainMember",
     "crc32",
+    "fill",
     "find_plain_member",
     "is_sound",
     "look_through",
@@ -111,7 +112,7 @@ def read_plain_member(file: BinaryIO, member: PlainMember) -> NDArray[Any] | Non
     checksum = crc32(os.pread(file.fileno(), member.offset - member.start, member.start))
     for begin in range(0, len(view), _BLOCK):
         block = view[begin : begin + _BLOCK]
-        if not _fill(file, block, member.offset + begin):
+        if not fill(file, block, member.offset + begin):
             return None
         checksum = crc32(block, checksum)
     return array if checksum == member.checksum else None
@@ -125,7 +126,7 @@ def look_through(file: BinaryIO, member: PlainMember) -> tuple[bool, bool]:
     sound, place = member.dtype.kind in "biuf", member.offset
     while place < member.end:
         block = view[: member.end - place]
-        if not _fill(file, block, place):
+        if not fill(file, block, place):
             return False, False
         checksum, place = crc32(block, checksum), place + len(block)
         sound = sound and is_sound(values[: len(block) // member.dtype.itemsize])
@@ -146,10 +147,10 @@ def is_sound(values: NDArray[Any]) -> bool:
     return bool(values.min() >= 0 and np.isfinite(values.max()))
 
 
-def _fill(file: BinaryIO, view: memoryview, place: int) -> bool:
+def fill(file: BinaryIO, view: memoryview, place: int) -> bool:
     """Fill ``view`` with the file's bytes from ``place`` on; False where it has fewer."""
     while view:
-        count = os.preadv(file.fileno(), [view], place)
+        count = os.preadv(file.fileno(), [view[: 1 << 30]], place)
         if not count:
             return False
         view, place = view[count:], place + count

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.io.npz import read_npz, write_npz
+from ptycho.io.npz import ZIP_ERRORS, read_npz, write_npz
 from ptycho.io.stored import StoredPatterns, stored_in_npz
 
 __all__ = ["read_npz_scan", "write_npz_scan"]
@@ -56,7 +55,7 @@ def read_npz_scan(path: str | Path, in_place: bool = False) -> dict[str, Any]:
 def _stored(path: Path) -> tuple[str, StoredPatterns] | None:
     try:
         return stored_in_npz(path, _PATTERNS)
-    except (zipfile.BadZipFile, NotImplementedError):
+    except ZIP_ERRORS:
         return None  # the reader of everything says it better
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.io.npz_member import find_plain_member, look_through
+from ptycho.io.npz_member import fill, find_plain_member, look_through
 
 __all__ = ["FEW", "LARGE", "StoredPatterns", "stored_in_hdf5", "stored_in_npz"]
 
@@ -102,13 +102,8 @@ class StoredPatterns:
                 rows[...] = opened[self._name][first : first + len(rows)].reshape(rows.shape)
                 return
             row = self.dtype.itemsize * int(np.prod(self.shape[1:]))
-            view = rows.reshape(-1).view(np.uint8).data
-            place = self._offset + first * row
-            while view:
-                count = os.preadv(opened.fileno(), [view[: 1 << 30]], place)
-                if not count:
-                    raise OSError("it has been cut off")
-                view, place = view[count:], place + count
+            if not fill(opened, rows.reshape(-1).view(np.uint8).data, self._offset + first * row):
+                raise OSError("it has been cut off")
         except (OSError, KeyError, RuntimeError) as error:
             raise ValueError(f"{self.path}: the patterns cannot be read: {error}") from None
 

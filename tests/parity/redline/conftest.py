@@ -1,4 +1,4 @@
-"""A made-up package that texts are held against, so that no line of the project's is cited."""
+"""Files, and a made-up package to hold texts against, so that no line of the project's is cited."""
 
 from __future__ import annotations
 
@@ -92,3 +92,16 @@ def madeup(tmp_path_factory: pytest.TempPathFactory):
         read.cache_clear()
     yield folder
     patch.undo()
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Return a function that writes texts, by their paths below ``tmp_path``."""
+
+    def written(texts: dict[str, str]) -> None:
+        for name, text in texts.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    return written

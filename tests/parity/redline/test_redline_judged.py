@@ -216,15 +216,14 @@ def test_a_row_for_a_field_that_had_none_puts_the_text_right(around):
     assert found.exit_code == 0
 
 
-def test_a_change_lists_checks_deviations_goldens_docs_and_plans(tmp_path):
-    for name, text in {
+def test_a_change_lists_checks_deviations_goldens_docs_and_plans(tmp_path, write):
+    texts = {
         "docs/a.md": "Set `nepochs` to 5.\n",
         "README.md": "one\ntwo nepochs\n",
         "tests/parity/__snapshots__/t.ambr": "x\n'nepochs': 50\n",
         "plans/active/X-1/plan.md": "- training-config/nepochs goes up\n",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    }
+    write(texts)
     entry = Deviation("D-1", "training-config/nepochs", "pytorch", "s", "r", "o", DAY)
     around = Surroundings(tmp_path, {}, [entry])
     new = edited(("| `nepochs` | int | `50` |", "| `nepochs` | int | `60` |"))

@@ -87,8 +87,8 @@ ACCEPTED = [
 
 
 @pytest.fixture
-def found(tmp_path, madeup):
-    for name, text in {
+def found(tmp_path, madeup, write):
+    texts = {
         "docs/a.md": "[1-1]\nSet `width` to 5,\nor 'mode'; the width of 1-2 is no 1-11\n",
         "README.md": "1-3 says so: width\n" + "1-2\n" * 15,
         "examples/bad.md": "",
@@ -100,9 +100,8 @@ def found(tmp_path, madeup):
         "plans/active/X-1/plan.md": "- config/width goes up\n",
         "plans/active/X-1/reports/old.md": "- config/width went up\n",
         "plans/template.md": "3-1\n",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    }
+    write(texts)
     (tmp_path / "examples" / "bad.md").write_bytes(b"\xff 1-1")
     hashes = {c.id: c.hash for c in parse_texts(NEW).clauses}
     bindings = {
