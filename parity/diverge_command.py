@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from parity import process
+
 if TYPE_CHECKING:
     from parity.diverge.walk import Divergence, StageResult
 
@@ -120,5 +122,6 @@ def diverge_command(arguments: argparse.Namespace) -> int:
         walks.append(walk_shared(stages, (REFERENCE, *BACKENDS)))
     if not arguments.shared_only:
         walks.append(free_walk(scenario, setting, stages, tolerances))
-    sys.stdout.write("\n".join(report_lines(scenario, walks)) + "\n")
+    lines = [*report_lines(scenario, walks), process.in_force_line()]
+    sys.stdout.write("\n".join(lines) + "\n")
     return 0 if first_divergence(walks) is None else 1

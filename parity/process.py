@@ -45,6 +45,14 @@ def in_force() -> dict[str, str]:
     return found
 
 
+def in_force_line() -> str:
+    """Return the same in one line, for reports that are read."""
+    found = in_force()
+    variables = [f"{name}={found.pop(name)}" for name in SETTINGS]
+    versions = [f"{package} {version}" for package, version in found.items()]
+    return f"under {' '.join(variables)}, {', '.join(versions)}"
+
+
 def quieten() -> None:
     """Keep warnings that checks provoke out of the terminal; checks that expect one collect it."""
     for package in ("ptycho", "ptycho_torch"):

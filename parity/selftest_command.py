@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from parity import process
+
 if TYPE_CHECKING:
     from parity.selftest.defects import Defect
     from parity.selftest.run import Row
@@ -77,6 +79,7 @@ def selftest_command(arguments: argparse.Namespace) -> int:
     sys.stdout.write(
         f"{len(report.rows)} planted, {report.killed} killed ({report.seconds:.0f} s)\n"
     )
+    sys.stdout.write(f"{process.in_force_line()}\n")
     if arguments.json is not None:
         write_report(report.to_json(), arguments.json)
     return 0 if report.killed == len(report.rows) else 1

@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from parity import process
 from parity.checks.recorder import PAIR, Measurement
 from parity.checks.registry import Check, CheckResult
 from parity.failures import red_lines
@@ -114,6 +115,7 @@ class Terminal:
                 style,
             )
         )
+        self._console.print(Text(process.in_force_line(), "dim"))
 
     def show_slack(
         self, tolerances: Mapping[str, Tolerance], measurements: Iterable[Measurement]

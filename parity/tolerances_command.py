@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from parity import process
+
 if TYPE_CHECKING:
     from parity.checks.recorder import Measurement
 
@@ -73,4 +75,6 @@ def _measured(arguments: argparse.Namespace) -> int:
         measurements += report.measurements
     if not measurements:
         return 2
-    return int(terminal.show_slack(load_tolerances(), measurements))
+    exceeded = terminal.show_slack(load_tolerances(), measurements)
+    terminal.say(process.in_force_line())
+    return int(exceeded)

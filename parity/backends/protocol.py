@@ -84,6 +84,21 @@ class Backend(Protocol):
         """Return the gradient of the training loss by canonical name."""
         ...
 
+    def input_gradient(
+        self,
+        config: TrainingConfig,
+        weights: Weights,
+        x: NDArray[Any],
+        offsets: NDArray[Any],
+        intensity_scale: float,
+        labels: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Return the gradient (B, N, N, C) of the training loss in what the network sees.
+
+        The measured amplitudes that its prediction is compared with stay ``x``.
+        """
+        ...
+
     def optimiser_steps(
         self,
         config: TrainingConfig,

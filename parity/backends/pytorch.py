@@ -35,6 +35,29 @@ class PyTorchBackend(Wing):
         module = self.room("model").build_model(config, weights)
         return [value.numel() for value in module.state_dict().values()]
 
+    def input_gradient(
+        self,
+        config: TrainingConfig,
+        weights: Weights,
+        x: NDArray[Any],
+        offsets: NDArray[Any],
+        intensity_scale: float,
+        labels: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Differentiate a prediction and its loss."""
+        import torch
+
+        model, losses = self.room("model"), self.room("losses")
+        batch = model.to_batch(x, offsets, labels)
+        seen = batch.x.clone().requires_grad_()
+        side = merge_canvas_side(config.model.N, float(np.abs(offsets).max()))
+        found = model.build_model(config.model, weights)(seen, batch.relative, side)
+        predicted = found.amplitude, found.intensity, found.patches
+        terms = losses.loss_terms(intensity_scale, batch.x, *predicted, batch.labels)
+        losses.total_loss(config, terms).backward()
+        gradient = torch.zeros_like(seen) if seen.grad is None else seen.grad
+        return np.moveaxis(gradient.numpy(), 1, -1)
+
     def optimiser_steps(
         self,
         config: TrainingConfig,

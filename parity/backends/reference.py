@@ -66,6 +66,10 @@ class ReferenceBackend:
         """Raise :class:`NotOffered`: the reference differentiates along single directions."""
         _not_offered("gradient of every weight")
 
+    def input_gradient(self, *given: Any, **named: Any) -> NDArray[Any]:
+        """Raise :class:`NotOffered`: the reference differentiates along single directions."""
+        _not_offered("gradient in every pixel")
+
     def optimiser_steps(
         self,
         config: TrainingConfig,

@@ -58,6 +58,31 @@ class TensorFlowBackend(Wing):
         finally:
             tf.config.run_functions_eagerly(before)
 
+    def input_gradient(
+        self,
+        config: TrainingConfig,
+        weights: Weights,
+        x: NDArray[Any],
+        offsets: NDArray[Any],
+        intensity_scale: float,
+        labels: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Differentiate the stages and their loss, eagerly."""
+        import tensorflow as tf
+
+        losses = self.room("losses")
+        stages_of = self.room("model").build_models(config.model, weights).stages
+        truth = None if labels is None else tf.constant(np.moveaxis(labels, -1, 1))
+        seen = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(seen)
+            stages = stages_of([seen, tf.constant(offsets)], training=True)
+            predicted = [stages[name] for name in ("amplitude", "intensity", "extracted")]
+            terms = losses.loss_terms(intensity_scale, tf.constant(x), *predicted, truth)
+            loss = losses.total_loss(config, terms)
+        zero = tf.UnconnectedGradients.ZERO
+        return np.asarray(tape.gradient(loss, seen, unconnected_gradients=zero))
+
     def optimiser_steps(
         self,
         config: TrainingConfig,

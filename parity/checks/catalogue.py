@@ -11,6 +11,7 @@ MODULES = (
     "gradients",
     "training",
     "long_trainings",
+    "ten_epochs",
     "stitching",
     "archives",
     "configuration",

@@ -21,6 +21,13 @@ from parity.compare import Comparison, compare, compare_named, median
 from ptycho.config.config import TrainingConfig
 from ptycho.core.weights import Weights
 
+_ALL_TERMS = {
+    "mae_weight": 0.4,
+    "nll_weight": 0.6,
+    "realspace_weight": 0.5,
+    "realspace_mae_weight": 1.0,
+}
+
 
 def _along(gradients: list[NDArray[Any]], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return the direction of the mean gradient plus half as much of a random one.
@@ -143,6 +150,20 @@ def _loss(config: TrainingConfig, given: Sample) -> Callable[[Any], float]:
     return lambda weights: oracle.loss(config, weights, *inputs)
 
 
+def _input_loss(config: TrainingConfig, given: Sample) -> Callable[[Any], float]:
+    """Return the loss of the float64 reference as a function of what the network sees, ``x``."""
+    fixed = given.offsets, given.intensity_scale, _labels(config, given)
+    return lambda moved: oracle.loss(
+        config, given.weights, moved["x"], *fixed, measured=given.x.astype(np.float64)
+    )
+
+
+def _prepared(config: TrainingConfig, seed: int, **inputs: Any) -> Sample:
+    """Return a sample of which no unit stands on a kink and no derivative cancels."""
+    rng = generator(seed, f"kinks {describe(config)}")
+    return _off_fit(config, off_kinks(config.model, sample(config.model, seed, **inputs), rng))
+
+
 def _judge(
     run: Recorder,
     config: TrainingConfig,
@@ -154,9 +175,7 @@ def _judge(
     ``differences`` is the tolerance of these; without one they are not taken.
     """
     case = describe(config)
-    rng = generator(run.seed, f"kinks {case}")
-    given = off_kinks(config.model, sample(config.model, run.seed, **inputs), rng)
-    given = _off_fit(config, given)
+    given = _prepared(config, run.seed, **inputs)
     labels = _labels(config, given)
     results = run.collect(
         lambda backend: backend.loss_gradients(
@@ -173,6 +192,32 @@ def _judge(
         run.judge(PAIR, compare_named(_joined(left), _joined(right)), "gradient.pair", case)
 
 
+def _judge_input(run: Recorder, config: TrainingConfig, **inputs: Any) -> None:
+    """Judge the gradient in the patterns that the network sees, one direction for each of them."""
+    case = describe(config)
+    given = _prepared(config, run.seed, **inputs)
+    fixed = given.x, given.offsets, given.intensity_scale, _labels(config, given)
+    results = run.collect(lambda b: b.input_gradient(config, given.weights, *fixed), case)
+    for subject, gradient in results.items():
+        alike = gradient.shape == given.x.shape
+        run.require(subject, alike, f"shape {gradient.shape}, not {given.x.shape}", case)
+    rng, loss = generator(run.seed, f"patterns {case}"), _input_loss(config, given)
+    complete = {s: g for s, g in results.items() if g.shape == given.x.shape}
+    batch, _, _, channels = given.x.shape
+    for b, c in np.ndindex(batch, channels) if complete else ():
+        direction = np.zeros(given.x.shape)
+        direction[b, ..., c] = _along([g[b, ..., c] for g in complete.values()], rng)
+        claimed = {s: float(np.sum(direction * gradient)) for s, gradient in complete.items()}
+        guess = max(claimed.values(), key=abs)
+        measured = directional_derivative(loss, {"x": given.x}, {"x": direction}, guess)
+        for subject, value in claimed.items():
+            found = compare(value, measured, f"d loss / d x[{b}, ..., {c}]")
+            run.judge(subject, [found], "gradient.differences", case)
+    dims = ("B", "y", "x", "C")
+    for left, right in run.pairs(complete):
+        run.judge(PAIR, [compare(left, right, "d loss / d x", dims)], "gradient.pair", case)
+
+
 @check("G-1", "Gradient of the Poisson loss in every weight, probe and scale included")
 def poisson(run: Recorder) -> None:
     """One pattern and four, under two probe modes: together they leave no dark pixel."""
@@ -185,14 +230,7 @@ def poisson(run: Recorder) -> None:
 @check("G-2", "Gradient of all loss terms together, and of the supervised loss")
 def other_losses(run: Recorder) -> None:
     """The amplitude term has kinks, at which rounding decides on the sign of a contribution."""
-    mixed = {
-        "mae_weight": 0.4,
-        "nll_weight": 0.6,
-        "realspace_weight": 0.5,
-        "realspace_mae_weight": 1.0,
-        "probe_trainable": True,
-    }
-    config = training(small_model(gridsize=2), **mixed)
+    config = training(small_model(gridsize=2), **_ALL_TERMS, probe_trainable=True)
     _judge(run, config, modes=2)
     supervised = training(small_model(gridsize=2, model_type="supervised"))
     _judge(run, supervised)
@@ -213,3 +251,11 @@ def variants(run: Recorder) -> None:
 def dark_pixels(run: Recorder) -> None:
     """There 1 - k / rate is large, and magnifies the rounding of network and Fourier transform."""
     _judge(run, training(small_model()), differences="gradient.dark")
+
+
+@check("G-5", "Gradient in the patterns that the network sees, each beside differences")
+def patterns(run: Recorder) -> None:
+    """What is compared with the prediction stays; through all losses, and through no physics."""
+    _judge_input(run, training(small_model()), modes=2)
+    _judge_input(run, training(small_model(gridsize=2), **_ALL_TERMS), modes=2)
+    _judge_input(run, training(small_model(gridsize=2, model_type="supervised")))

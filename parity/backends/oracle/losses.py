@@ -75,13 +75,17 @@ def loss(
     intensity_scale: float,
     labels: NDArray[Any] | None = None,
     bad_pixels: NDArray[Any] | None = None,
+    measured: NDArray[Any] | None = None,
 ) -> float:
-    """Return the training loss of a batch as a function of its weights."""
+    """Return the training loss of a batch as a function of its weights.
+
+    The network sees ``x``; its prediction is held against ``measured``, if given, else ``x``.
+    """
     out = evaluate(config.model, weights, x, offsets)
     return evaluate_losses(
         config,
         intensity_scale,
-        x,
+        x if measured is None else measured,
         out["amplitude"],
         out["intensity"],
         out["extracted"],
