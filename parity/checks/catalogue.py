@@ -10,6 +10,7 @@ MODULES = (
     "losses",
     "gradients",
     "training",
+    "histories",
     "long_trainings",
     "ten_epochs",
     "stitching",
