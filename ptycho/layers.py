@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from ptycho import physics
-from ptycho.core.geometry import FOLDED_TAPS, centre_window
+from ptycho.core.geometry import centre_window
 
 register = keras.saving.register_keras_serializable(package="ptycho")
 
@@ -47,48 +47,26 @@ class IntensityScale(keras.layers.Layer):
 
 
 @register
-class Upsampling(keras.layers.Layer):
-    """Repeat every pixel of (B, rows, columns, channels) as 2 x 2."""
-
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Enlarge.
-
-        Spreading a pixel is four times the adjoint of the mean over 2 x 2. TensorFlow has it as
-        an operation: faster than repeating twice, and deterministic, as resizing is not on a GPU.
-        """
-        _, rows, columns, channels = features.shape
-        shape = [tf.shape(features)[0], 2 * rows, 2 * columns, channels]
-        window = [1, 2, 2, 1]
-        return tf.raw_ops.AvgPoolGrad(
-            orig_input_shape=tf.stack(shape),
-            grad=4.0 * features,
-            ksize=window,
-            strides=window,
-            padding="VALID",
-        )
-
-
-@register
 class DoubledConv(keras.layers.Conv2D):
     """A 3 x 3 convolution of the 2 x nearest-upsampled image, worked out on the small image.
 
-    (B, rows, columns, channels) becomes (B, 2 rows, 2 columns, filters). Of the nine pixels under
-    the kernel some are copies of one, so for each of the four places inside a small pixel the
-    kernel adds up to one on the small image. With the few output channels of a head this is
-    faster, and rounds as the PyTorch wing does. Zero padding and strides of one are meant.
+    (B, rows, columns, channels) becomes (B, 2 rows, 2 columns, filters). A pixel of the small image
+    reaches 4 x 4 places of the large one, so this is a transposed convolution with stride 2. It
+    takes 4/9 of the operations, since of nine pixels under the kernel some are copies of one. Zero
+    padding and strides of one are meant.
     """
 
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Convolve."""
-        kernel = tf.convert_to_tensor(self.kernel)
-        fold = tf.constant(FOLDED_TAPS, kernel.dtype)
-        # One axis after the other, so that both wings add up in one order.
-        rows = tf.einsum("atk,klio->atlio", fold, kernel)
-        kernels = tf.einsum("atlio,bsl->tsiabo", rows, fold)
-        kernels = tf.reshape(kernels, (3, 3, features.shape[-1], 4 * self.filters))
-        images = tf.nn.conv2d(features, kernels, strides=1, padding="SAME")
-        images = tf.nn.bias_add(images, tf.tile(tf.convert_to_tensor(self.bias), [4]))
-        return tf.nn.depth_to_space(images, 2)
+    def convolution_op(self, inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
+        """Convolve; bias and activation are Keras'."""
+        # A pixel's two copies are seen one after the other: the taps plus themselves, one place on.
+        # First the rows, then the columns, so that both wings add up in one order.
+        none, before, after = [0, 0], [1, 0], [0, 1]
+        taps = tf.transpose(kernel, (0, 1, 3, 2))[::-1, ::-1]
+        taps = tf.pad(taps, [after, none, none, none]) + tf.pad(taps, [before, none, none, none])
+        taps = tf.pad(taps, [none, after, none, none]) + tf.pad(taps, [none, before, none, none])
+        _, *sides, _ = inputs.shape
+        shape = tf.stack([tf.shape(inputs)[0], *(2 * side for side in sides), self.filters])
+        return tf.nn.conv2d_transpose(inputs, taps, shape, strides=2, padding="SAME")
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Return the shape of the enlarged image."""

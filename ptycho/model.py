@@ -84,8 +84,10 @@ class _Network:
         )
         return layer(x)
 
-    def _block(self, x: Any, name: str) -> Any:
-        return self._conv(self._conv(x, f"{name}/conv1"), f"{name}/conv2")
+    def _block(
+        self, x: Any, name: str, first: type[keras.layers.Conv2D] = keras.layers.Conv2D
+    ) -> Any:
+        return self._conv(self._conv(x, f"{name}/conv1", kind=first), f"{name}/conv2")
 
     def encode(self, x: Any) -> Any:
         """Return the 8 x 8 latent image of (B, N, N, C)."""
@@ -99,13 +101,12 @@ class _Network:
         """Return amplitude or phase patches (B, N, N, channels)."""
         config, x = self._config, latent
         for i in range(1, 1 + len(decoder_filters(config.N, config.n_filters_scale))):
-            name = f"{decoder}_decoder/block{i}"
-            upsampling = layers.Upsampling(name=_layer_name(f"{name}/upsampling"), dtype="float32")
-            x = upsampling(self._block(x, name))
+            # A block's features are upsampled by the convolution that comes next.
+            first = keras.layers.Conv2D if i == 1 else layers.DoubledConv
+            x = self._block(x, f"{decoder}_decoder/block{i}", first)
         head = f"{decoder}_head"
         if not config.pad_object:
-            x = self._block(x, f"{head}/up_block")
-            return self._inner(x, decoder, kind=layers.DoubledConv)
+            return self._inner(self._block(x, f"{head}/up_block", layers.DoubledConv), decoder)
         if not config.probe_big:
             padding = keras.layers.ZeroPadding2D(
                 config.N // 4, name=_layer_name(f"{head}/padding"), **_IMAGES
@@ -115,20 +116,20 @@ class _Network:
             last=OUTER_CHANNELS, name=_layer_name(f"{head}/features"), dtype="float32"
         )
         inner, outer = split(x)
-        outer = self._block(outer, f"{head}/outer_block")
-        outer = self._activated(outer, f"{head}/outer", "swish", kind=layers.DoubledConv)
+        outer = self._block(outer, f"{head}/outer_block", layers.DoubledConv)
+        outer = self._activated(outer, f"{head}/outer", "swish")
         total = layers.BorderSum(name=_layer_name(f"{head}/sum"), dtype="float32")
         return total([self._inner(inner, decoder), outer])
 
-    def _inner(self, x: Any, decoder: str, **options: Any) -> Any:
+    def _inner(self, x: Any, decoder: str) -> Any:
         function = "phase" if decoder == "phase" else self._config.amp_activation
-        return self._activated(x, f"{decoder}_head/inner", function, **options)
+        return self._activated(x, f"{decoder}_head/inner", function)
 
-    def _activated(self, x: Any, name: str, function: str, **options: Any) -> Any:
+    def _activated(self, x: Any, name: str, function: str) -> Any:
         activation = layers.HeadActivation(
             function=function, name=_layer_name(f"{name}/activation"), dtype="float32"
         )
-        return activation(self._conv(x, name, activation="linear", **options))
+        return activation(self._conv(x, name, activation="linear", kind=layers.DoubledConv))
 
 
 def build_models(

@@ -40,16 +40,16 @@ def shift_matrices(shifts: Tensor, inputs: int, outputs: int) -> tuple[Tensor, T
     entries hat(u - i + t), hat(d) = max(0, 1 - |d|), where u and i count from the centres of an
     image of ``inputs`` and one of ``outputs`` pixels (formula 2).
     """
-    device = shifts.device
-    u = torch.arange(inputs, device=device) - inputs // 2
-    i = torch.arange(outputs, device=device) - outputs // 2
+    # A matrix holds what depends on u - i alone: each such value is worked out once.
+    apart = torch.arange(1 - outputs, inputs, device=shifts.device) - (inputs // 2 - outputs // 2)
     # Whole pixels are summed exactly, and a hairline weight is the rest of the shift itself: the
     # merge divides by weights down to 1e-3, where a rounded 1 - |d| has lost its digits.
-    whole = shifts.round()[..., None, None]
-    rest = shifts[..., None, None] - whole
-    steps = (u[None, :] - i[:, None]).to(shifts.dtype) + whole
+    whole = shifts.round()[..., None]
+    rest = shifts[..., None] - whole
+    steps = apart.to(shifts.dtype) + whole
     beyond = torch.where(steps == 0, rest.abs(), steps.sign() * rest)
     hat = (1 - steps.abs() - beyond).clamp_min(0)
+    hat = hat.unfold(-1, inputs, 1).flip(-2)  # the last window of values is the first row
     return hat[..., 1, :, :], hat[..., 0, :, :]
 
 

@@ -114,11 +114,35 @@ class _Reference(_Own):
         return stitching.stitch(patches[..., 0], offsets[:, 0, :, 0], M)
 
 
+def _halved(features: Array) -> Array:
+    """Return the image of which ``features`` are the 2 x nearest-upsampled one."""
+    return features[:, ::2, ::2]
+
+
 class _Wing(_Own):
-    """What both backends have under one name."""
+    """What both backends have under one name.
+
+    A decoder's features are upsampled by the backends inside the convolution that comes next, so
+    that their blocks and heads begin and end with the small image.
+    """
 
     backend: str
     door: str
+
+    def _block(self, name: str, features: Array) -> Array:
+        raise NotImplementedError
+
+    def _head(self, name: str, features: Array) -> Array:
+        raise NotImplementedError
+
+    def block(self, name: str, features: Array) -> Array:
+        if name.startswith("encoder"):
+            return self._block(name, features)
+        small = features if name.endswith("/block1") else _halved(features)
+        return network.upsample(self._block(name, small))
+
+    def head(self, name: str, features: Array) -> Array:
+        return self._head(name, _halved(features))
 
     def room(self, name: str) -> Any:
         return importlib.import_module(f"{package_of(self.backend)}.{name}")
@@ -154,11 +178,11 @@ class _TensorFlow(_Wing):
         model = keras.Model(first, self._layer(end).output)
         return np.asarray(model(features))
 
-    def block(self, name: str, features: Array) -> Array:
-        last = "pool" if name.startswith("encoder") else "upsampling"
+    def _block(self, name: str, features: Array) -> Array:
+        last = "pool" if name.startswith("encoder") else "conv2"
         return self._between(f"{name}/conv1", f"{name}/{last}", features)
 
-    def head(self, name: str, features: Array) -> Array:
+    def _head(self, name: str, features: Array) -> Array:
         head = f"{name}_head"
         if not self.model.pad_object:
             return self._between(f"{head}/up_block/conv1", f"{head}/inner/activation", features)
@@ -213,14 +237,14 @@ class _PyTorch(_Wing):
         side = merge_canvas_side(self.model.N, float(np.abs(offsets).max()))
         return patches, torch.from_numpy(np.ascontiguousarray(offsets[:, 0])), side
 
-    def block(self, name: str, features: Array) -> Array:
+    def _block(self, name: str, features: Array) -> Array:
         path = name.replace("/", ".")
         chain = copy.copy(self._model.get_submodule(path.rpartition(".")[0]))
         # The chain's own forward, with this block alone.
         chain.blocks = lambda: iter([self._model.get_submodule(path)])
         return self._run(chain.forward, features)
 
-    def head(self, name: str, features: Array) -> Array:
+    def _head(self, name: str, features: Array) -> Array:
         return self._run(self._model.get_submodule(f"{name}_head"), features)
 
     def scaled(self, x: Array) -> Array:

@@ -18,10 +18,6 @@ FloatArray = NDArray[np.float64]
 #: Side in pixels of the largest canvas that is stitched: 2**28 pixels, about 20 GB of sums.
 LARGEST_CANVAS = 16384
 
-#: Of a 3-tap kernel on a 2 x nearest-upsampled axis: which taps (last axis) fall on which pixel of
-#: the small one (middle axis), for its even and its odd places.
-FOLDED_TAPS = (((1.0, 0, 0), (0, 1, 1), (0, 0, 0)), ((0, 0, 0), (1, 1, 0), (0, 0, 1)))
-
 
 def group_offsets(positions: FloatArray, groups: NDArray[np.integer]) -> FloatArray:
     """Return group centres, shape (B, 1, 2, 1), from positions (n, 2) = [x, y] in pixels."""

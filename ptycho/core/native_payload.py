@@ -37,9 +37,10 @@ KERAS_LAYERS = frozenset(
         "PredictedAmplitude",
         "PredictedIntensity",
         "ProbeIllumination",
-        "Upsampling",
     }
 )
+#: Own layers of earlier versions, which their bundles name.
+_FORMER_LAYERS = frozenset({"Upsampling"})
 #: Keras' own classes that the network is made of: (module, class).
 _KERAS_CLASSES = frozenset(
     {
@@ -141,7 +142,8 @@ def _check_class(part: dict[str, Any]) -> None:
     registered = part.get("registered_name")
     if not isinstance(name, str) or not isinstance(module, (str, type(None))):
         raise ValueError("an object whose class is no name")
-    own = module == "ptycho.layers" and name in KERAS_LAYERS and registered == f"ptycho>{name}"
+    ours = name in KERAS_LAYERS | _FORMER_LAYERS
+    own = module == "ptycho.layers" and ours and registered == f"ptycho>{name}"
     foreign = (module, name) in _KERAS_CLASSES and registered in (None, name)
     if not (own or foreign):
         raise ValueError(

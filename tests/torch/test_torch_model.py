@@ -226,15 +226,16 @@ def test_checkpoints_of_a_trainer_load(scan, make_config, tmp_path):
 
 def test_convolution_of_the_upsampled_image_on_the_small_one():
     generator = torch.Generator().manual_seed(0)
-    conv = torch.nn.Conv2d(5, 3, 3, padding=1).double()
+    conv = layers.DoubledConv(5, 3, 3, padding=1).double()
     features = torch.randn(2, 5, 6, 7, generator=generator, dtype=torch.float64)
     features.requires_grad_()
     large = features.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     weights = torch.randn(2, 3, 12, 14, generator=generator, dtype=torch.float64)
     inputs = (features, conv.weight, conv.bias)
-    expected = torch.autograd.grad((conv(large) * weights).sum(), inputs)
-    found = layers.conv_of_doubled(conv, features)
-    torch.testing.assert_close(found, conv(large), atol=1e-12, rtol=0)
+    of_large = torch.nn.functional.conv2d(large, conv.weight, conv.bias, padding=1)
+    expected = torch.autograd.grad((of_large * weights).sum(), inputs)
+    found = conv(features)
+    torch.testing.assert_close(found, of_large, atol=1e-12, rtol=0)
     for one, other in zip(
         torch.autograd.grad((found * weights).sum(), inputs), expected, strict=True
     ):
