@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ __all__ = [
     "config_from_json",
     "config_to_json",
     "groupwise",
-    "worst",
+    "too_far",
 ]
 
 #: The judge that computes in double precision, with code of its own.
@@ -31,7 +31,10 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class Case(Protocol):
-    """One example of a search."""
+    """One example of a search, which says itself whose results are wrong."""
+
+    #: Who is judged: backends, and :data:`REFERENCE` where it is held to something itself.
+    subjects: ClassVar[tuple[str, ...]]
 
     @property
     def config(self) -> ModelConfig | TrainingConfig:
@@ -43,10 +46,10 @@ class Case(Protocol):
         """The inputs by name; with the configuration they are the whole example."""
         ...
 
-    def stages(self, judge: str) -> Arrays:
-        """Return the results that ``judge`` (a backend, or :data:`REFERENCE`) computes.
+    def faults(self, subject: str) -> list[str]:
+        """Return what is wrong with what ``subject`` computes, beside the limit; empty if nothing.
 
-        The first axis of each counts groups.
+        It asks no other backend.
         """
         ...
 
@@ -65,9 +68,11 @@ def groupwise(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[Com
     return comparisons
 
 
-def worst(comparisons: list[Comparison]) -> Comparison:
-    """Return the comparison that is farthest apart; one that cannot be compared is the worst."""
-    return max(comparisons, key=lambda c: np.inf if c.problem else c.scale_relative)
+def too_far(comparisons: list[Comparison], limit: float) -> list[str]:
+    """Say which comparisons are beyond a limit, the farthest first."""
+    beyond = [comparison for comparison in comparisons if not comparison.within(limit)]
+    beyond.sort(key=lambda c: -np.inf if c.problem else -c.scale_relative)
+    return [f"{comparison.describe()}; limit {limit:.1e}" for comparison in beyond]
 
 
 def config_to_json(config: ModelConfig | TrainingConfig) -> str:

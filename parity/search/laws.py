@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.search.cases import Arrays
+from parity.callchain.scenario import PACKAGES
+from parity.search.cases import REFERENCE, Arrays, groupwise, too_far
 from parity.search.physics_cases import PhysicsCase
+from ptycho.config.config import ModelConfig
 
-__all__ = ["LAWS", "Law"]
+__all__ = ["LAWS", "Law", "LawCase"]
 
 Expectation = Callable[[Arrays], Arrays]
 Law = Callable[[PhysicsCase, np.random.Generator], tuple[PhysicsCase, Expectation]]
+
+#: Both sides of a law are rounded: twice what one side may be off.
+_LIMITS = {REFERENCE: 1e-11, **dict.fromkeys(PACKAGES, 2e-6)}
 
 _COMPLEX = ("object", "extracted")
 _DIFFRACTION = ("amplitude", "intensity")
@@ -142,3 +148,51 @@ LAWS: dict[str, tuple[Law, Callable[[PhysicsCase], PhysicsCase]]] = {
     "lone group": (lone_group, lambda case: case),
     "single patch": (single_patch, _together),
 }
+
+
+@dataclass(frozen=True)
+class LawCase:
+    """A law by name, the seed of how it changes its inputs, and these inputs."""
+
+    subjects: ClassVar[tuple[str, ...]] = tuple(_LIMITS)
+
+    law: str
+    seed: int
+    inputs: PhysicsCase
+
+    @property
+    def config(self) -> ModelConfig:
+        """The configuration of the model."""
+        return self.inputs.config
+
+    @property
+    def arrays(self) -> Arrays:
+        """The inputs by name, with law and seed."""
+        return {
+            "law": np.asarray(self.law),
+            "seed": np.asarray(self.seed, np.uint64),
+            **self.inputs.arrays,
+        }
+
+    @classmethod
+    def of_arrays(cls, config: ModelConfig, arrays: Arrays) -> LawCase:
+        """Return the case of these inputs."""
+        inputs = {name: value for name, value in arrays.items() if name not in ("law", "seed")}
+        return cls(str(arrays["law"]), int(arrays["seed"]), PhysicsCase(config, **inputs))
+
+    def faults(self, subject: str) -> list[str]:
+        """Hold what a subject makes of the changed inputs against what follows from the first."""
+        law, prepared = LAWS[self.law]
+        first = prepared(self.inputs)
+        second, expected = law(first, np.random.default_rng(self.seed))
+        wanted = expected(first.stages(subject))
+        found = second.stages(subject)
+        compared = groupwise({name: found[name] for name in wanted}, wanted)
+        return too_far(compared, _LIMITS[subject])
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print in one line what hypothesis would print as arrays."""
+        printer.text(repr(self))
+
+    def __repr__(self) -> str:
+        return f"LawCase({self.law!r}, seed {self.seed}, {self.inputs!r})"

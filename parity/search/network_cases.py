@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from parity.backends import oracle
 from parity.callchain.scenario import PACKAGES
 from parity.checks.samples import describe, sample
-from parity.search.cases import REFERENCE, Arrays
+from parity.compare import Comparison
+from parity.ledger import load_tolerances
+from parity.search.cases import REFERENCE, Arrays, groupwise, too_far
 from parity.search.space import model_configs
 from ptycho.config.config import ModelConfig
 from ptycho.core.weights import Weights
@@ -26,11 +29,17 @@ _BRIGHTEST = 3.0
 #: Pixels from the group's centre. Farther off, a faint corner of the object may be all that is
 #: lit, and the network's rounding, which is relative to the whole, large against it.
 _SPREADS = (0.0, 4.3, 8.0)
+#: Of scale, from network input to diffraction amplitude.
+_AMPLITUDE = 1e-5
+#: Ten convolutions of hundreds of terms each moved either backend by 6 times one digit.
+_DIGITS = 16
 
 
 @dataclass(frozen=True)
 class NetworkCase:
     """Scaled patterns ``x`` (B, N, N, C) with ``weights`` and ``offsets`` (B, 1, 2, C)."""
+
+    subjects: ClassVar[tuple[str, ...]] = tuple(PACKAGES)
 
     config: ModelConfig
     weights: Weights
@@ -56,6 +65,33 @@ class NetworkCase:
             return oracle.evaluate(*given)
         stages: Arrays = importlib.import_module(f"{PACKAGES[judge]}.model").evaluate(*given)
         return stages
+
+    @cached_property
+    def expected(self) -> Arrays:
+        """What the reference computes."""
+        return self.stages(REFERENCE)
+
+    def faults(self, subject: str) -> list[str]:
+        """Hold a backend's stages against the reference, each to its own limit.
+
+        That is the ledger's ``forward.network``, and 1e-5 of an amplitude. Rounding depends on
+        how the weights fall: where an example is beyond, it may still be as near as single
+        precision can be, within a few times of what one digit of weights and patterns moves the
+        reference itself.
+        """
+        usual = load_tolerances()["forward.network"].value
+        faults = []
+        for found in groupwise(self.stages(subject), self.expected):
+            limit = _AMPLITUDE if found.name == "amplitude" else usual
+            if not found.within(limit) and not found.problem:
+                limit = max(limit, _DIGITS * self._conditioning(found))
+            faults += too_far([found], limit)
+        return faults
+
+    def _conditioning(self, found: Comparison) -> float:
+        """Return how far one digit moves the reference in a stage, in any group."""
+        moved = (groupwise(self.rounded(seed), self.expected) for seed in range(3))
+        return max(c.scale_relative for each in moved for c in each if c.name == found.name)
 
     def rounded(self, seed: int) -> Arrays:
         """Return the reference's results after weights and patterns moved by one float32 digit."""

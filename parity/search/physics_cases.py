@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from parity.backends import oracle
 from parity.callchain.scenario import PACKAGES
 from parity.checks.samples import describe
-from parity.search.cases import REFERENCE, Arrays
+from parity.ledger import load_tolerances
+from parity.search.cases import REFERENCE, Arrays, groupwise, too_far
 from parity.search.space import model_configs
 from ptycho.config.config import ModelConfig
 
@@ -36,6 +38,8 @@ class PhysicsCase:
     (B, 1, 2, C) float32; ``probe`` (modes, N, N, 2) float32; ``log_scale`` () float32.
     """
 
+    subjects: ClassVar[tuple[str, ...]] = tuple(PACKAGES)
+
     config: ModelConfig
     patches: NDArray[np.complex64]
     offsets: NDArray[np.float32]
@@ -48,6 +52,11 @@ class PhysicsCase:
         names = [field.name for field in dataclasses.fields(self)][1:]
         return {name: getattr(self, name) for name in names}
 
+    @classmethod
+    def of_arrays(cls, config: ModelConfig, arrays: Arrays) -> PhysicsCase:
+        """Return the case of these inputs."""
+        return cls(config, **arrays)
+
     def stages(self, judge: str) -> Arrays:
         """Return ``object``, ``extracted``, ``amplitude`` and ``intensity``."""
         weights = {"probe": self.probe, "log_scale": self.log_scale}
@@ -56,6 +65,16 @@ class PhysicsCase:
             return oracle.propagate(*given)
         stages: Arrays = importlib.import_module(f"{PACKAGES[judge]}.model").propagate(*given)
         return stages
+
+    @cached_property
+    def expected(self) -> Arrays:
+        """What the reference computes."""
+        return self.stages(REFERENCE)
+
+    def faults(self, subject: str) -> list[str]:
+        """Hold a backend's stages against the reference, to ``forward.physics`` of the ledger."""
+        limit = load_tolerances()["forward.physics"].value
+        return too_far(groupwise(self.stages(subject), self.expected), limit)
 
     def changed(self, **parts: NDArray[Any]) -> PhysicsCase:
         """Return the case with some of its arrays replaced."""

@@ -1,49 +1,45 @@
 """Write an example of a search to files that run it again, one backend at a time.
 
 ``repro.py`` beside ``case.npz`` is run as ``python repro.py tensorflow`` (or ``pytorch``); it
-prints how far the backend is from the float64 reference and ends with 1 where that is too far.
+judges as the search did, prints what is wrong, and ends with 1 where something is.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from parity import process
-from parity.callchain.scenario import PACKAGES
-from parity.search.cases import (
-    REFERENCE,
-    Case,
-    config_from_json,
-    config_to_json,
-    groupwise,
-    worst,
-)
+from parity.checks.recorder import summary_of
+from parity.search.cases import Case, config_from_json, config_to_json
+from parity.search.laws import LawCase
 from parity.search.network_cases import NetworkCase
 from parity.search.physics_cases import PhysicsCase
 from parity.search.training_cases import TrainingCase
 
-__all__ = ["distances", "kept_on_failure", "main", "read_case", "write_repro"]
+__all__ = ["judge", "main", "read_case", "write_repro"]
+
+_KINDS: dict[str, Any] = {
+    kind.__name__: kind for kind in (LawCase, NetworkCase, PhysicsCase, TrainingCase)
+}
 
 _SCRIPT = '''"""{title}
 
-Usage: python repro.py [tensorflow|pytorch] (both, one after the other, if none is named).
+Usage: python repro.py [{subjects}] (all, one after the other, if none is named).
 """
 
 import sys
 
 from parity.search.repro import main
 
-sys.exit(main(__file__, sys.argv[1:], limit={limit!r}))
+sys.exit(main(__file__, sys.argv[1:]))
 '''
 
 
-def write_repro(folder: Path, case: Case, limit: float, title: str = "") -> Path:
+def write_repro(folder: Path, case: Case) -> Path:
     """Write ``repro.py`` and ``case.npz`` into ``folder``; return the script's path.
 
     What an earlier failure of the same test left there is replaced.
@@ -56,7 +52,8 @@ def write_repro(folder: Path, case: Case, limit: float, title: str = "") -> Path
     }
     np.savez_compressed(folder / "case.npz", **given)
     script = folder / "repro.py"
-    script.write_text(_SCRIPT.format(title=title or repr(case), limit=limit), encoding="utf-8")
+    text = _SCRIPT.format(title=repr(case), subjects="|".join(case.subjects))
+    script.write_text(text, encoding="utf-8")
     return script
 
 
@@ -64,39 +61,45 @@ def read_case(path: Path) -> Case:
     """Return the case stored in an NPZ file of :func:`write_repro`."""
     with np.load(path) as stored:
         arrays = dict(stored)
-    kind, config = str(arrays.pop("kind")), config_from_json(str(arrays.pop("config")))
-    if kind == NetworkCase.__name__:
-        return NetworkCase.of_arrays(cast(Any, config), arrays)
-    classes: dict[str, Any] = {c.__name__: c for c in (PhysicsCase, TrainingCase)}
-    return cast(Case, classes[kind](config=config, **arrays))
+    kind, config = _KINDS[str(arrays.pop("kind"))], config_from_json(str(arrays.pop("config")))
+    case: Case = kind.of_arrays(config, arrays)
+    return case
 
 
-def distances(case: Case, judge: str) -> list[Any]:
-    """Return how far a backend is from the reference, group by group and stage by stage."""
-    return groupwise(case.stages(judge), case.stages(REFERENCE))
+def judge(folder: Path, case: Case) -> None:
+    """Judge every subject of a case.
+
+    Raises ``AssertionError`` that says who is at fault and how, and with which command one of them
+    is judged again alone: the files for it are written into ``folder``.
+    """
+    faults = {subject: _faults(case, subject) for subject in case.subjects}
+    if any(faults.values()):
+        text = [f"{subject}: {fault}" for subject, said in faults.items() for fault in said]
+        guilty = "|".join(subject for subject, said in faults.items() if said)
+        text.append(f"run it again: {sys.executable} {write_repro(folder, case)} [{guilty}]")
+        raise AssertionError("\n".join(text))
 
 
-@contextmanager
-def kept_on_failure(folder: Path, case: Case, limit: float) -> Iterator[None]:
-    """Write the files for ``case`` if what is done inside fails, and say where they are."""
+def _faults(case: Case, subject: str) -> list[str]:
+    """Return a subject's faults; an exception is one."""
     try:
-        yield
+        return case.faults(subject)
     except Exception as error:
-        error.add_note(f"run it again: {sys.executable} {write_repro(folder, case, limit)}")
-        raise
+        return [f"raised {summary_of(error)}"]
 
 
-def main(script: str, judges: list[str], limit: float) -> int:
-    """Run the case beside ``script`` with each judge named; return the exit code."""
+def main(script: str, subjects: list[str]) -> int:
+    """Judge the case beside ``script`` for each subject named; return the exit code."""
     process.pin()
     case = read_case(Path(script).with_name("case.npz"))
-    unknown = [judge for judge in judges if judge not in PACKAGES]
+    unknown = [subject for subject in subjects if subject not in case.subjects]
     if unknown:
-        sys.stderr.write(f"no such backend: {unknown}; there are {list(PACKAGES)}\n")
+        sys.stderr.write(f"{unknown} cannot be judged; there are {list(case.subjects)}\n")
         return 2
     failed = False
-    for judge in judges or PACKAGES:
-        found = worst(distances(case, judge))
-        failed = failed or not found.within(limit)
-        sys.stdout.write(f"{judge}: {found.describe()}; limit {limit:.1e}\n")
+    for subject in subjects or case.subjects:
+        faults = _faults(case, subject)
+        failed = failed or bool(faults)
+        for line in faults or ["nothing is wrong"]:
+            sys.stdout.write(f"{subject}: {line}\n")
     return int(failed)

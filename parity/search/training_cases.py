@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from parity.backends import load_backends, oracle
 from parity.backends.protocol import TrainedRun
+from parity.callchain.scenario import PACKAGES
 from parity.checks.samples import describe, diffraction, generator, probe_modes
-from parity.search.cases import REFERENCE, Arrays
+from parity.compare import compare
+from parity.search.cases import Arrays, too_far
 from parity.search.space import training_configs
 from ptycho.config.config import TrainingConfig
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.training_plan import TrainingPlan, needs_labels, plan_training
+from ptycho.core.weights import Weights
 from ptycho.core.workflow import create_container
 from ptycho.raw_data import RawData
 
@@ -27,11 +30,15 @@ __all__ = ["TrainingCase", "training_cases"]
 #: Positions of the scan: enough for a group of gridsize 5.
 _ROWS, _COLUMNS = 4, 7
 _STEP = 4.0
+#: Of the loss of the first batch, whatever the configuration is.
+_LIMIT = 1e-5
 
 
 @dataclass(frozen=True)
 class TrainingCase:
     """A training on a simulated scan: ``counts`` (n, N, N) as they are in the file."""
+
+    subjects: ClassVar[tuple[str, ...]] = tuple(PACKAGES)
 
     config: TrainingConfig
     counts: NDArray[np.uint16]
@@ -44,6 +51,11 @@ class TrainingCase:
         """The inputs by name."""
         names = ("counts", "positions", "probe", "objects")
         return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def of_arrays(cls, config: TrainingConfig, arrays: Arrays) -> TrainingCase:
+        """Return the case of these inputs."""
+        return cls(config, **arrays)
 
     @cached_property
     def container(self) -> PtychoDataContainer:
@@ -83,14 +95,39 @@ class TrainingCase:
         }
         return {name for name in self.plan.weights if not fixed.get(name, False)}
 
-    def step(self, judge: str) -> TrainedRun:
-        """Return what one training step of a backend leaves."""
-        return load_backends()[judge].train_steps(self.config, self.container, 1)
+    @cached_property
+    def expected(self) -> float:
+        """The reference's loss of the first batch."""
+        return self.loss(self.plan.weights)
 
-    def stages(self, judge: str) -> Arrays:
-        """Return the ``loss`` of the first batch, (1,)."""
-        loss = self.loss(self.plan.weights) if judge == REFERENCE else self.step(judge).step_losses
-        return {"loss": np.atleast_1d(np.asarray(loss, np.float64))}
+    def step(self, backend: str) -> TrainedRun:
+        """Return what one training step of a backend leaves."""
+        return load_backends()[backend].train_steps(self.config, self.container, 1)
+
+    def faults(self, subject: str) -> list[str]:
+        """Hold one step of a backend against the reference's loss and the trainable weights."""
+        done = self.step(subject)
+        found = compare(done.step_losses, [self.expected], "loss", ("step",))
+        odd = [f"loss {loss} is not finite" for loss in done.step_losses if not np.isfinite(loss)]
+        return [*odd, *too_far([found], _LIMIT), *self.weight_faults(done.weights)]
+
+    def weight_faults(self, weights: Weights) -> list[str]:
+        """Say which weights cannot be those after one step of this training."""
+        start = self.plan.weights
+        if weights.keys() != start.keys():
+            return [f"weights {sorted(weights.keys() ^ start.keys())} are missing or unexpected"]
+        moved = {name for name in start if not np.array_equal(weights[name], start[name])}
+        still = self.trainable - moved
+        if self.config.optimizer == "sgd":
+            # Its step is the gradient times the rate, which may vanish in the rounding of a weight.
+            still = set()
+        said = {
+            "is not finite": {n for n, value in weights.items() if not np.isfinite(value).all()},
+            "changed, and is not trainable": moved - self.trainable,
+            # What stayed must be what the loss cannot see: the probe in a supervised training, say.
+            "did not change": {name for name in still if self.depends_on(name)},
+        }
+        return [f"weight {name!r} {what}" for what, names in said.items() for name in sorted(names)]
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Print in one line what hypothesis would print as arrays."""

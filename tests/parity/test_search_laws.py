@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ from hypothesis import strategies as st
 from parity import process
 from parity.callchain.scenario import PACKAGES
 from parity.checks.observing import jittered_positions, tiny_scan
-from parity.search.cases import REFERENCE, groupwise, worst
-from parity.search.laws import LAWS
+from parity.search import repro
+from parity.search.laws import LAWS, LawCase
 from parity.search.physics_cases import physics_cases
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.core.stitching import reassemble
@@ -24,20 +26,10 @@ process.pin()
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("search")]
 
 _NIGHTLY = settings.get_profile("nightly")
-#: Both sides of a law are rounded: twice what one side may be off.
-_LIMITS = {REFERENCE: 1e-11, **dict.fromkeys(PACKAGES, 2e-6)}
 _SEEDS = st.integers(0, 2**32 - 1)
-
-
-def _judge(name: str, case, seed: int) -> None:
-    law, prepared = LAWS[name]
-    first = prepared(case)
-    second, expected = law(first, np.random.default_rng(seed))
-    for judge, limit in _LIMITS.items():
-        wanted = expected(first.stages(judge))
-        found = second.stages(judge)
-        compared = worst(groupwise({n: found[n] for n in wanted}, wanted))
-        assert compared.within(limit), f"{judge}: {compared.describe()}"
+_FOLDER = Path(
+    os.environ.get("PTYCHO_REPRO_DIR", Path(__file__).resolve().parents[2] / "outputs" / "repro")
+)
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -45,7 +37,7 @@ def test_law(name):
     @settings(max_examples=20)
     @given(physics_cases(largest_N=32, largest_gridsize=2), _SEEDS)
     def holds(case, seed):
-        _judge(name, case, seed)
+        repro.judge(_FOLDER / f"law {name}", LawCase(name, seed, case))
 
     holds()
 
@@ -56,7 +48,7 @@ def test_law_at_random(name):
     @settings(_NIGHTLY, max_examples=60)
     @given(physics_cases(largest_N=64, largest_gridsize=3), _SEEDS)
     def holds(case, seed):
-        _judge(name, case, seed)
+        repro.judge(_FOLDER / f"law {name} at random", LawCase(name, seed, case))
 
     holds()
 
