@@ -18,7 +18,7 @@ from parity.blame import to_blame
 from parity.checks.recorder import PAIR, Measurement, NotRun, Recorder, summary_of
 from parity.checks.registry import Check, CheckResult, Verdict, registered_checks
 from parity.clauses import ClauseVerdict, chosen_records, judge
-from parity.ledger import Deviation, Tolerance, load_deviations, load_tolerances
+from parity.ledger import Deviation, Tolerance, load_deviations, load_noise, load_tolerances
 from parity.ledger.bindings import load_bindings
 from parity.matrix import checks_for
 from parity.spec.parse import load_specification
@@ -294,7 +294,7 @@ def run_gate(
     tolerances, deviations = load_tolerances(), load_deviations()
     present = _Present.of(backends, import_them=any(check.framework for check in checks))
     report = GateReport(backends=present.lines)
-    memory: Memory = {c.prepare: c.prepare() for c in checks if c.prepare is not None}
+    memory: Memory = {c.prepare: c.prepare(seed) for c in checks if c.prepare is not None}
     for check in checks:
         able, guests, unable = present.for_check(check)
         result, measured = run_check(
@@ -308,11 +308,13 @@ def run_gate(
     report.clauses = judge(spec, bindings, results, report.backends)
     if ids is None:
         complete = present.complete and not fast
-        used = {m.tolerance for m in report.measurements}
+        used = {m.tolerance for m in report.measurements if not m.noise}
         unused = sorted(set(tolerances) - used) if complete else []
         standing = [
             judge_harness(run_check),
-            judge_ledgers(results.values(), deviations, tolerances, unused, registered_checks()),
+            judge_ledgers(
+                results.values(), deviations, tolerances, unused, registered_checks(), load_noise()
+            ),
             judge_specification(report.clauses, spec, bindings, registered_checks(), complete),
         ]
         report.checks += standing

@@ -19,7 +19,7 @@ from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import Check, CheckResult
 from parity.clauses import judge
 from parity.compare import compare, compare_named
-from parity.ledger import Tolerance
+from parity.ledger import Noise, Tolerance, below_noise
 from parity.ledger.bindings import Binding
 from parity.ledger.tolerances import loosened
 from parity.spec.parse import parse_text
@@ -155,6 +155,15 @@ def _of_clauses() -> Iterator[str]:
 def _of_tolerances() -> Iterator[str]:
     if not loosened(_tolerance(0.25, maximum=1e-6)):
         yield "a tolerance of a quarter over noise of a millionth is in order"
+    known = {"made.up": _tolerance()}
+    for what, noise in (
+        ("below the noise of one backend", {"made.up": Noise("made.up", 2 * _LIMIT, 1, "")}),
+        ("whose noise nobody knows", {}),
+    ):
+        if not below_noise(known, noise):
+            yield f"a tolerance {what} is in order"
+    if below_noise(known, {"made.up": Noise("made.up", _LIMIT, 1, "")}):
+        yield "a tolerance as large as the noise of one backend is not"
 
 
 def complaints(run_check: RunCheck) -> list[str]:

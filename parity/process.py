@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from importlib import metadata
 
 #: The ledger's figures were measured under these: on the CPU, one thread per operation, the
@@ -42,6 +43,38 @@ def in_force() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = "not installed"
+    return found
+
+
+def with_threads(count: int) -> dict[str, str]:
+    """Return the variables of a process in which an operation takes ``count`` threads.
+
+    Those of NumPy stay: what the checks prepare for the backends is the same in both processes.
+    Threads that wait sleep, since there may be more of them than cores.
+    """
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+    return {
+        **{name: os.environ.get(name, value) for name, value in SETTINGS.items()},
+        **dict.fromkeys(names, str(count)),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def in_use() -> dict[str, str]:
+    """Return what the frameworks that are imported say they use: threads, precision.
+
+    Nothing is imported to ask. TensorFlow's 0 threads are those of the variables.
+    """
+    found: dict[str, str] = {}
+    torch, tensorflow = sys.modules.get("torch"), sys.modules.get("tensorflow")
+    if torch is not None:
+        found["torch threads"] = str(torch.get_num_threads())
+        found["torch deterministic"] = str(torch.are_deterministic_algorithms_enabled())
+        found["torch matmul precision"] = str(torch.get_float32_matmul_precision())
+    if tensorflow is not None:
+        config = tensorflow.config
+        found["tensorflow threads"] = str(config.threading.get_intra_op_parallelism_threads())
+        found["tensorflow TF32"] = str(config.experimental.tensor_float_32_execution_enabled())
     return found
 
 

@@ -9,7 +9,7 @@ from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import Check, CheckResult, Verdict
 from parity.clauses import ClauseVerdict, dangling
 from parity.harness import RunCheck, complaints
-from parity.ledger import Deviation, Tolerance
+from parity.ledger import Deviation, Noise, Tolerance, below_noise
 from parity.ledger.bindings import Binding
 from parity.ledger.tolerances import loosened
 from parity.matrix import floors_below
@@ -61,10 +61,12 @@ def judge_ledgers(
     tolerances: Mapping[str, Tolerance],
     unused_tolerances: Iterable[str],
     checks: Mapping[str, Check],
+    noise: Mapping[str, Noise],
 ) -> CheckResult:
     """Fail deviations that are expired, cover nothing or name no check, and tolerances.
 
-    Those that no check uses, and those far beyond the noise that they are meant to cover.
+    Those that no check uses, those far beyond what they are meant to cover, and those below the
+    noise of one backend.
     """
     by_id = {result.id: result for result in results}
     today = datetime.date.today()
@@ -76,7 +78,8 @@ def judge_ledgers(
             lines.append(f"deviation {entry.id}: there is no check {entry.check}")
     lines += [f"tolerance {name} is used by no check: remove it" for name in unused_tolerances]
     lines += [loosened(tolerance) for tolerance in tolerances.values()]
-    title = "Every declared deviation and tolerance is in use, in date and no wider than measured"
+    lines += below_noise(tolerances, noise)
+    title = "Every declared deviation and tolerance is in use, in date and as wide as measured"
     return _result(LEDGER_ID, title, filter(None, lines))
 
 

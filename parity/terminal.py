@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 from parity import process
-from parity.checks.recorder import PAIR, Measurement
+from parity.checks.recorder import PAIR
 from parity.checks.registry import Check, CheckResult
 from parity.failures import red_lines
 from parity.gate import GateReport
-from parity.ledger import Tolerance
 from parity.ledger.bindings import stub
-from parity.ledger.tolerances import LOOSE_LIMIT, NOISE_FACTOR
 from parity.standing import LEDGER_ID, SPEC_ID
 
 _STYLES = {"pass": "green", "fail": "bold red", "deviates": "yellow", "not-run": "yellow"}
@@ -117,34 +113,6 @@ class Terminal:
         )
         self._console.print(Text(process.in_force_line(), "dim"))
 
-    def show_slack(
-        self, tolerances: Mapping[str, Tolerance], measurements: Iterable[Measurement]
-    ) -> bool:
-        """Write measured figures beside the ledger; return whether one exceeds its tolerance."""
-        values: dict[str, list[float]] = defaultdict(list)
-        for measurement in measurements:
-            values[measurement.tolerance].append(measurement.value)
-        heads = ("value", "ledger max", "p50", "p99", "max", "n", "slack")
-        self.say(f"{'tolerance':<26}" + "".join(f"{head:>11}" for head in heads))
-        exceeded = False
-        for name, tolerance in tolerances.items():
-            if name not in values:
-                continue
-            largest = max(values[name])
-            exceeded |= largest > tolerance.value
-            figures = (
-                f"{tolerance.value:.1e}",
-                f"{tolerance.maximum:.1e}",
-                f"{np.quantile(values[name], 0.5):.1e}",
-                f"{np.quantile(values[name], 0.99):.1e}",
-                f"{largest:.1e}",
-                str(len(values[name])),
-                f"{tolerance.slack(largest):.1f}",
-            )
-            cells = "".join(f"{figure:>11}" for figure in figures)
-            self.say(f"{name:<26}{cells}  {_remark(tolerance, largest)}")
-        return exceeded
-
 
 def _all_pass(result: CheckResult) -> bool:
     return all(verdict.status == "pass" for verdict in result.verdicts.values())
@@ -153,11 +121,3 @@ def _all_pass(result: CheckResult) -> bool:
 def _fails(result: CheckResult, subject: str) -> bool:
     verdict = result.verdicts.get(subject)
     return verdict is not None and verdict.status in ("fail", "not-run")
-
-
-def _remark(tolerance: Tolerance, largest: float) -> str:
-    if largest > tolerance.value:
-        return "exceeded"
-    if tolerance.slack(largest) > LOOSE_LIMIT:
-        return f"could be tightened to {NOISE_FACTOR * largest:.1e}"
-    return "above the ledger's maximum" if largest > tolerance.maximum else ""

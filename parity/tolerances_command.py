@@ -12,6 +12,9 @@ from parity import process
 if TYPE_CHECKING:
     from parity.checks.recorder import Measurement
 
+#: Of the file; the number grows when its readers have to change.
+SCHEMA_ID = "ptychopinn-parity-tolerances-1"
+
 __all__ = ["add_tolerances", "history_lines", "tolerances_command"]
 
 
@@ -25,6 +28,9 @@ def add_tolerances(parser: Any) -> None:
     )
     parser.add_argument(
         "--base", metavar="REV", help="that revision (default: the merge base with the trunk)"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write rows, seeds and settings as JSON"
     )
 
 
@@ -54,6 +60,8 @@ def tolerances_command(arguments: argparse.Namespace) -> int:
     """Measure and print; 1 where a tolerance is exceeded, or became looser without a reason."""
     if arguments.seeds < 1:
         raise ValueError(f"--seeds is {arguments.seeds}; allowed: an integer >= 1")
+    if arguments.history and arguments.json is not None:
+        raise ValueError("--history measures nothing that --json could write: give one")
     remark, looser = history_lines(Path(__file__).resolve().parents[1], arguments.base)
     code = 0
     if not arguments.history:
@@ -65,7 +73,9 @@ def tolerances_command(arguments: argparse.Namespace) -> int:
 
 def _measured(arguments: argparse.Namespace) -> int:
     from parity.gate import run_gate
-    from parity.ledger import load_tolerances
+    from parity.ledger import load_noise, load_tolerances
+    from parity.report_file import write_report
+    from parity.slack import slack_lines, slack_rows
     from parity.terminal import Terminal
 
     measurements: list[Measurement] = []
@@ -75,6 +85,14 @@ def _measured(arguments: argparse.Namespace) -> int:
         measurements += report.measurements
     if not measurements:
         return 2
-    exceeded = terminal.show_slack(load_tolerances(), measurements)
-    terminal.say(process.in_force_line())
-    return int(exceeded)
+    rows = slack_rows(load_tolerances(), load_noise(), measurements)
+    terminal.say("\n".join([*slack_lines(rows), process.in_force_line()]))
+    if arguments.json is not None:
+        content = {
+            "schema": SCHEMA_ID,
+            "settings": process.in_force(),
+            "seeds": list(range(arguments.seeds)),
+            "rows": [row.to_json() for row in rows],
+        }
+        write_report(content, arguments.json)
+    return int(any(row.exceeded for row in rows))

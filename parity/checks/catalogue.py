@@ -11,6 +11,7 @@ MODULES = (
     "gradients",
     "training",
     "histories",
+    "noise_floor",
     "long_trainings",
     "ten_epochs",
     "stitching",

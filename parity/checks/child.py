@@ -6,17 +6,25 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    """Start Python with ``arguments``; it finds the modules that this process finds."""
+def start(*arguments: str, settings: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start Python with ``arguments``; it finds the modules that this process finds.
+
+    It has this process's environment, but for the variables in ``settings``.
+    """
     return subprocess.Popen(
         [sys.executable, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        env={
+            **os.environ,
+            **(settings or {}),
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        },
     )
 
 

@@ -35,7 +35,7 @@ _PHRASES = {
 }
 
 
-def _unequipped() -> subprocess.Popen[str]:
+def _unequipped(seed: int) -> subprocess.Popen[str]:
     return child.start("-m", "parity.unequipped")
 
 

@@ -320,7 +320,7 @@ print(json.dumps({"modules": found, "handled": handled}))
 """
 
 
-def _imported() -> subprocess.Popen[str]:
+def _imported(seed: int) -> subprocess.Popen[str]:
     return child.start("-c", _IMPORTING, *_LIGHT)
 
 

@@ -54,7 +54,7 @@ class _Runs:
         return sorted(path.name for path in place.iterdir()) if place.is_dir() else []
 
 
-def _started() -> _Runs:
+def _started(seed: int) -> _Runs:
     folder = tempfile.TemporaryDirectory()
     place = Path(folder.name)
     scan = built_in_scan(N=32, n_positions=80, seed=3).to_file(place / "scan.npz")

@@ -21,7 +21,7 @@ from parity.compare import Comparison, compare, compare_named, median
 from ptycho.config.config import TrainingConfig
 from ptycho.core.weights import Weights
 
-_ALL_TERMS = {
+ALL_TERMS = {
     "mae_weight": 0.4,
     "nll_weight": 0.6,
     "realspace_weight": 0.5,
@@ -29,7 +29,7 @@ _ALL_TERMS = {
 }
 
 
-def _along(gradients: list[NDArray[Any]], rng: np.random.Generator) -> NDArray[np.float64]:
+def along(gradients: list[NDArray[Any]], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return the direction of the mean gradient plus half as much of a random one.
 
     Along the first a wrong size shows, along the second a wrong direction.
@@ -40,7 +40,7 @@ def _along(gradients: list[NDArray[Any]], rng: np.random.Generator) -> NDArray[n
     return np.asarray(mean / length + 0.5 * noise / float(np.linalg.norm(noise)))
 
 
-def _layers(names: Iterable[str]) -> dict[str, list[str]]:
+def layers_of(names: Iterable[str]) -> dict[str, list[str]]:
     """Return the weights of each layer: kernel and bias of a convolution move together."""
     layers: dict[str, list[str]] = {}
     for name in sorted(names):
@@ -48,18 +48,18 @@ def _layers(names: Iterable[str]) -> dict[str, list[str]]:
     return layers
 
 
-def _joined(gradients: Arrays) -> Arrays:
+def joined(gradients: Arrays) -> Arrays:
     """Return a row for each weight of a filter and one for its bias, layer by layer.
 
     A single bias has no scale of its own: its derivative may be next to nothing by cancellation.
     """
-    joined: Arrays = {}
-    for layer, names in _layers(gradients).items():
+    rows_of: Arrays = {}
+    for layer, names in layers_of(gradients).items():
         rows = [np.asarray(gradients[name]) for name in names]
         if len(rows) > 1:
             rows = [np.vstack([each.reshape(-1, each.shape[-1]) for each in rows])]
-        joined[layer] = rows[0]
-    return joined
+        rows_of[layer] = rows[0]
+    return rows_of
 
 
 def _off_fit(config: TrainingConfig, given: Sample) -> Sample:
@@ -84,8 +84,8 @@ def _off_fit(config: TrainingConfig, given: Sample) -> Sample:
 
     def slope(gain: float) -> float:
         """Return the derivative in ``log_scale`` for each photon too many."""
-        along = {"log_scale": np.ones(())}
-        found = directional_derivative(loss, with_gain(fit * gain), along, 1.0)
+        outward = {"log_scale": np.ones(())}
+        found = directional_derivative(loss, with_gain(fit * gain), outward, 1.0)
         return abs(found) / (gain**2 - 1)
 
     fit = math.sqrt(np.mean(counts) / np.mean(rate))
@@ -114,8 +114,8 @@ def _judge_differences(
         if gradients.keys() == _trained(config, given)
     }
     compared: dict[str, list[Comparison]] = {subject: [] for subject in complete}
-    for layer, names in _layers(_trained(config, given)).items() if complete else ():
-        direction = {name: _along([g[name] for g in complete.values()], rng) for name in names}
+    for layer, names in layers_of(_trained(config, given)).items() if complete else ():
+        direction = {name: along([g[name] for g in complete.values()], rng) for name in names}
         claimed = {
             subject: sum(float(np.sum(direction[n] * gradients[n])) for n in names)
             for subject, gradients in complete.items()
@@ -138,7 +138,7 @@ def _trained(config: TrainingConfig, given: Sample) -> set[str]:
     )
 
 
-def _labels(config: TrainingConfig, given: Sample) -> NDArray[np.complex64] | None:
+def labels_for(config: TrainingConfig, given: Sample) -> NDArray[np.complex64] | None:
     """Return the labels where the loss compares with them."""
     compares = config.model.model_type == "supervised" or config.realspace_weight > 0
     return given.labels if compares else None
@@ -146,19 +146,19 @@ def _labels(config: TrainingConfig, given: Sample) -> NDArray[np.complex64] | No
 
 def _loss(config: TrainingConfig, given: Sample) -> Callable[[Any], float]:
     """Return the loss of the float64 reference as a function of weights."""
-    inputs = given.x, given.offsets, given.intensity_scale, _labels(config, given)
+    inputs = given.x, given.offsets, given.intensity_scale, labels_for(config, given)
     return lambda weights: oracle.loss(config, weights, *inputs)
 
 
 def _input_loss(config: TrainingConfig, given: Sample) -> Callable[[Any], float]:
     """Return the loss of the float64 reference as a function of what the network sees, ``x``."""
-    fixed = given.offsets, given.intensity_scale, _labels(config, given)
+    fixed = given.offsets, given.intensity_scale, labels_for(config, given)
     return lambda moved: oracle.loss(
         config, given.weights, moved["x"], *fixed, measured=given.x.astype(np.float64)
     )
 
 
-def _prepared(config: TrainingConfig, seed: int, **inputs: Any) -> Sample:
+def prepared(config: TrainingConfig, seed: int, **inputs: Any) -> Sample:
     """Return a sample of which no unit stands on a kink and no derivative cancels."""
     rng = generator(seed, f"kinks {describe(config)}")
     return _off_fit(config, off_kinks(config.model, sample(config.model, seed, **inputs), rng))
@@ -175,8 +175,8 @@ def _judge(
     ``differences`` is the tolerance of these; without one they are not taken.
     """
     case = describe(config)
-    given = _prepared(config, run.seed, **inputs)
-    labels = _labels(config, given)
+    given = prepared(config, run.seed, **inputs)
+    labels = labels_for(config, given)
     results = run.collect(
         lambda backend: backend.loss_gradients(
             config, given.weights, given.x, given.offsets, given.intensity_scale, labels
@@ -189,14 +189,14 @@ def _judge(
     if differences:
         _judge_differences(run, results, config, given, differences)
     for left, right in run.pairs(results):
-        run.judge(PAIR, compare_named(_joined(left), _joined(right)), "gradient.pair", case)
+        run.judge(PAIR, compare_named(joined(left), joined(right)), "gradient.pair", case)
 
 
 def _judge_input(run: Recorder, config: TrainingConfig, **inputs: Any) -> None:
     """Judge the gradient in the patterns that the network sees, one direction for each of them."""
     case = describe(config)
-    given = _prepared(config, run.seed, **inputs)
-    fixed = given.x, given.offsets, given.intensity_scale, _labels(config, given)
+    given = prepared(config, run.seed, **inputs)
+    fixed = given.x, given.offsets, given.intensity_scale, labels_for(config, given)
     results = run.collect(lambda b: b.input_gradient(config, given.weights, *fixed), case)
     for subject, gradient in results.items():
         alike = gradient.shape == given.x.shape
@@ -206,7 +206,7 @@ def _judge_input(run: Recorder, config: TrainingConfig, **inputs: Any) -> None:
     batch, _, _, channels = given.x.shape
     for b, c in np.ndindex(batch, channels) if complete else ():
         direction = np.zeros(given.x.shape)
-        direction[b, ..., c] = _along([g[b, ..., c] for g in complete.values()], rng)
+        direction[b, ..., c] = along([g[b, ..., c] for g in complete.values()], rng)
         claimed = {s: float(np.sum(direction * gradient)) for s, gradient in complete.items()}
         guess = max(claimed.values(), key=abs)
         measured = directional_derivative(loss, {"x": given.x}, {"x": direction}, guess)
@@ -230,7 +230,7 @@ def poisson(run: Recorder) -> None:
 @check("G-2", "Gradient of all loss terms together, and of the supervised loss")
 def other_losses(run: Recorder) -> None:
     """The amplitude term has kinks, at which rounding decides on the sign of a contribution."""
-    config = training(small_model(gridsize=2), **_ALL_TERMS, probe_trainable=True)
+    config = training(small_model(gridsize=2), **ALL_TERMS, probe_trainable=True)
     _judge(run, config, modes=2)
     supervised = training(small_model(gridsize=2, model_type="supervised"))
     _judge(run, supervised)
@@ -257,5 +257,5 @@ def dark_pixels(run: Recorder) -> None:
 def patterns(run: Recorder) -> None:
     """What is compared with the prediction stays; through all losses, and through no physics."""
     _judge_input(run, training(small_model()), modes=2)
-    _judge_input(run, training(small_model(gridsize=2), **_ALL_TERMS), modes=2)
+    _judge_input(run, training(small_model(gridsize=2), **ALL_TERMS), modes=2)
     _judge_input(run, training(small_model(gridsize=2, model_type="supervised")))

@@ -33,13 +33,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A difference that was measured against a tolerance, whether it held or not."""
+    """A difference that was measured against a tolerance, whether it held or not.
+
+    ``noise`` is one of a backend from itself, which is no use of the tolerance.
+    """
 
     tolerance: str
     value: float
     check: str
     subject: str
     case: str
+    noise: bool = False
 
 
 @dataclass
@@ -89,9 +93,9 @@ class Recorder:
         kept: T = self.memory[key]
         return kept
 
-    def prepared(self, start: Callable[[], T]) -> T:
-        """Return what ``start()`` started before the first check, or starts now."""
-        return self.once(start, start)
+    def prepared(self, start: Callable[[int], T]) -> T:
+        """Return what ``start(seed)`` started before the first check, or starts now."""
+        return self.once(start, lambda: start(self.seed))
 
     def judge(
         self,
@@ -100,12 +104,17 @@ class Recorder:
         tolerance: str,
         case: str = "",
         figure: Figure = "scale_relative",
+        noise: bool = False,
     ) -> None:
-        """Record comparisons against the tolerance of that id (``KeyError`` if unknown)."""
+        """Record comparisons against the tolerance of that id (``KeyError`` if unknown).
+
+        ``noise`` says that they are of one backend with itself.
+        """
         limit = self.tolerances[tolerance]
         for comparison in comparisons:
             value = comparison.figure(figure)
-            self.measurements.append(Measurement(tolerance, value, self.check, subject, case))
+            measured = Measurement(tolerance, value, self.check, subject, case, noise)
+            self.measurements.append(measured)
             if comparison.vacuous:
                 self.vacuous.append(f"{subject}: {comparison.name} is zero on both sides ({case})")
             elif comparison.within(limit.value, figure):

@@ -18,8 +18,8 @@ class Check:
 
     A check without ``framework`` needs neither TensorFlow nor torch: it runs where a backend
     cannot, and counts for that backend too. One that is not ``quick`` is left out of the fast tier
-    all the same. What ``prepare`` starts, the check is given by ``Recorder.prepared``: all are
-    started before the first check runs.
+    all the same. What ``prepare`` starts, given the seed, the check gets by ``Recorder.prepared``:
+    all are started before the first check runs.
     """
 
     id: str
@@ -28,7 +28,7 @@ class Check:
     judges: frozenset[str]
     framework: bool = True
     quick: bool = True
-    prepare: Callable[[], Any] | None = None
+    prepare: Callable[[int], Any] | None = None
 
     @property
     def framework_free(self) -> bool:
@@ -67,13 +67,14 @@ def check(
     *,
     framework: bool = True,
     quick: bool = True,
-    prepare: Callable[[], Any] | None = None,
+    prepare: Callable[[int], Any] | None = None,
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register a check function under ``id``.
 
     ``judges`` says which verdicts it gives: ``backend`` (one for each backend), ``pair``, or both;
     ``framework`` whether it needs the backends' frameworks; ``quick`` whether it belongs to the
-    fast tier where it needs none; ``prepare`` starts what takes a while.
+    fast tier where it needs none; ``prepare`` starts what takes a
+    while, given the seed.
     Raises ``ValueError`` for an id that is taken.
     """
 

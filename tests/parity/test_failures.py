@@ -138,7 +138,7 @@ def _deviation(**changes):
 )
 def test_a_deviation_that_does_not_hold_is_a_finding(changes, says):
     results = _results(X1=_FINDINGS[:1]).values()
-    result = judge_ledgers(results, [_deviation(**changes)], {}, [], _checks())
+    result = judge_ledgers(results, [_deviation(**changes)], {}, [], _checks(), {})
     assert result.verdicts[PAIR].status == "fail"
     (finding,) = result.findings
     assert says in finding.what
@@ -148,7 +148,7 @@ def test_a_deviation_in_use_and_one_of_a_check_that_did_not_run_are_fine():
     used = _results()["X-1"]
     used.verdicts["pytorch"] = Verdict("deviates", "D-1: known")
     for results in ([used], []):
-        assert not judge_ledgers(results, [_deviation()], {}, [], _checks()).findings
+        assert not judge_ledgers(results, [_deviation()], {}, [], _checks(), {}).findings
 
 
 def _judged(spec, bindings, monkeypatch, floors=None):

@@ -10,7 +10,7 @@ from parity import gate, harness
 from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import Verdict
 from parity.compare import arrays
-from parity.ledger import Tolerance, load_tolerances
+from parity.ledger import Tolerance, load_noise, load_tolerances
 from parity.ledger.tolerances import LOOSE_LIMIT, loosened
 from parity.standing import judge_harness, judge_ledgers
 
@@ -34,6 +34,8 @@ def test_a_sound_harness_has_no_complaint():
         (gate, "_verdict", lambda *given: Verdict("pass"), "is not offered passes"),
         (harness, "parse_text", lambda *given: harness.parse_text, "the clauses"),
         (harness, "loosened", lambda tolerance: "", "a quarter"),
+        (harness, "below_noise", lambda *given: [], "below the noise of one backend is in order"),
+        (harness, "below_noise", lambda *given: ["?"], "as large as the noise"),
         (Recorder, "pairs", lambda self, results: [], ""),
     ],
 )
@@ -50,6 +52,6 @@ def test_a_value_far_beyond_its_noise_is_loosened():
     assert not loosened(_tolerance(LOOSE_LIMIT * 1e-6, 1e-6))
     assert "t = 4.1e-06 is more than 4 times the 1.0e-06" in loosened(_tolerance(4.1e-6, 1e-6))
     assert loosened(_tolerance(1e-9, 0.0))
-    result = judge_ledgers([], [], {"t": _tolerance(0.25, 1e-6)}, [], {})
+    result = judge_ledgers([], [], {"t": _tolerance(0.25, 1e-6)}, [], {}, {})
     assert result.verdicts[PAIR].status == "fail"
-    assert not judge_ledgers([], [], load_tolerances(), [], {}).findings
+    assert not judge_ledgers([], [], load_tolerances(), [], {}, load_noise()).findings

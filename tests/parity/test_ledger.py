@@ -7,7 +7,13 @@ import re
 
 import pytest
 
-from parity.ledger import LedgerError, load_deviations, load_tolerances
+from parity.ledger import (
+    LedgerError,
+    below_noise,
+    load_deviations,
+    load_noise,
+    load_tolerances,
+)
 from parity.ledger.tolerances import LOOSE_LIMIT
 
 _TOLERANCE = """
@@ -17,6 +23,18 @@ value = 3e-6
 reason = "rounding"
 owner = "someone"
 measured = { p50 = 1e-7, p99 = 9e-7, max = 1e-6, samples = 40, date = 2026-11-22 }
+"""
+
+_NOISE = """
+[[noise]]
+id = "some.figure"
+max = 2e-7
+samples = 12
+date = 2026-11-28
+
+[[noise]]
+id = "another"
+why = "it has no threads"
 """
 
 _DEVIATION = """
@@ -102,3 +120,41 @@ def test_the_project_ledger_is_measured_and_not_slack():
         assert tolerance.slack(tolerance.maximum) <= LOOSE_LIMIT, tolerance.id
         assert len(tolerance.reason) > 20, tolerance.id
     load_deviations()
+
+
+def test_noise_is_read_or_said_not_to_be_measured(tmp_path):
+    noise = load_noise(_write(tmp_path, _NOISE))
+    assert (noise["some.figure"].maximum, noise["some.figure"].samples) == (2e-7, 12)
+    assert (noise["another"].maximum, noise["another"].why) == (None, "it has no threads")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("max = 2e-7", "max = -1.0", "max"),
+        ("max = 2e-7", "max = nan", "max"),
+        ("max = 2e-7", "max = true", "max"),
+        ("max = 2e-7\n", "", "missing ['max']"),
+        ("samples = 12", "samples = 0", "samples"),
+        ("date = 2026-11-28", 'date = "today"', "date"),
+        ('why = "it has no threads"', 'why = " "', "why"),
+        ('why = "it has no threads"', 'why = "none"\nmax = 0.0', "unknown ['max']"),
+        ('id = "another"', 'id = "some.figure"', "twice"),
+    ],
+)
+def test_malformed_noise_is_refused_by_name(tmp_path, old, new, what):
+    assert old in _NOISE
+    with pytest.raises(LedgerError, match=re.escape(what)):
+        load_noise(_write(tmp_path, _NOISE.replace(old, new)))
+
+
+def test_no_tolerance_lies_below_the_noise_of_a_backend(tmp_path):
+    tolerances = load_tolerances(_write(tmp_path, _TOLERANCE))
+    noise = load_noise(_write(tmp_path, _NOISE))
+    assert below_noise(tolerances, noise) == ["noise another is of no tolerance: remove it"]
+    assert "has no noise" in below_noise(tolerances, {"another": noise["another"]})[-1]
+    louder = load_noise(_write(tmp_path, _NOISE.replace("2e-7", "3.1e-6")))
+    assert "some.figure = 3.0e-06 lies below the noise" in below_noise(tolerances, louder)[-1]
+    just = load_noise(_write(tmp_path, _NOISE.replace("2e-7", "3e-6")))
+    assert not [line for line in below_noise(tolerances, just) if "some.figure" in line]
+    assert not below_noise(load_tolerances(), load_noise())
