@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.halves import part
+from parity import process
 from parity.demo.settings import stitched_side, training_fields
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.core.metrics import evaluate
@@ -151,6 +152,7 @@ def stitching() -> int:
     for result in report.checks:
         verdicts = ", ".join(f"{name} {v.status}" for name, v in result.verdicts.items())
         print(f"{result.id}  {result.title}: {verdicts}")
+    print(process.in_force_line())
     return report.exit_code
 
 
@@ -173,7 +175,8 @@ def main() -> int:
         scores = measured(args.backend, args.epochs or 32, args.data)
     else:
         scores = equal_epochs(args.backend, args.epochs or 20, args.groups)
-    print(json.dumps({key: round(value, 4) for key, value in scores.items()}, indent=1))
+    rounded = {key: round(value, 4) for key, value in scores.items()}
+    print(json.dumps({**rounded, "settings": process.in_force()}, indent=1))
     return 0
 
 

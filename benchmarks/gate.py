@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
+
+from parity import process
 
 PARSE = (
     "import time; start = time.perf_counter(); "
@@ -36,7 +39,7 @@ def parsing() -> float:
 
 
 def main() -> int:
-    """Print the figures as JSON."""
+    """Print the figures and the settings of the gate as JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -52,7 +55,8 @@ def main() -> int:
     if args.whole:
         figures["whole gate"] = [seconds(*gate)]
     medians = {name: round(statistics.median(runs), 2) for name, runs in figures.items()}
-    print(json.dumps(medians, indent=1))
+    settings = process.in_force({**process.SETTINGS, **os.environ})
+    print(json.dumps({**medians, "settings": settings}, indent=1))
     return 0
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from parity import process
 
 _PACKAGES = ("ptychopinn", "numpy", "scipy", "h5py", "tensorflow", "keras", "torch", "lightning")
 #: Threads of one operation; those that run operations side by side are TensorFlow's alone.
@@ -19,8 +22,12 @@ def with_threads(count: int) -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(_EACH, str(count)), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def facts() -> dict[str, Any]:
-    """Return processor, memory, versions and thread settings, as JSON-ready values."""
+def facts(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return processor, memory, versions and settings, as JSON-ready values.
+
+    ``environment`` is that of the processes that are measured; by default this one's.
+    """
+    variables = os.environ if environment is None else environment
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -29,7 +36,8 @@ def facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
-        "threads": {name: os.environ[name] for name in _THREADS if name in os.environ},
+        "threads": {name: variables[name] for name in _THREADS if name in variables},
+        "settings": process.in_force(environment),
     }
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from parity import process
 from ptycho.simulation.simulate import built_in_scan
 
 N, FEW = 64, 200
@@ -113,7 +114,8 @@ def main() -> int:
                     )
                     sys.stdout.flush()
     if args.json:
-        args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        content = {"settings": process.in_force(), "figures": figures}
+        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

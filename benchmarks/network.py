@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from parity import process
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.training_plan import TrainingPlan, plan_training
@@ -347,7 +348,8 @@ def main() -> int:
             sys.stdout.write(line(figures[-1]) + "\n")
             sys.stdout.flush()
     if args.json:
-        args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        content = {"settings": process.in_force(), "figures": figures}
+        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -95,7 +95,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.list:
         print("\n".join(row.key for row in rows))
         return 0
-    results: dict[str, Any] = {"machine": facts(), "threads": args.threads, "rows": {}}
+    results: dict[str, Any] = {"threads": args.threads, "rows": {}}
+    results["machine"] = facts(with_threads(args.threads))
     results["clock"] = "processor" if args.cpu else "wall"
     start = time.perf_counter()
     for number, row in enumerate(rows, 1):

@@ -92,6 +92,11 @@ def with_changes(fields: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     return changed
 
 
+def of_contenders(threads: int) -> dict[str, str]:
+    """Return the environment in which each contender runs."""
+    return {**with_threads(threads), "TF_NUM_INTEROP_THREADS": "1"}
+
+
 def run(name: str, settings: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     """Run one contender; return its samples, or why there are none."""
     if name in ITERATIVE and importlib.util.find_spec("ptychi") is None:
@@ -99,7 +104,7 @@ def run(name: str, settings: dict[str, Any], args: argparse.Namespace) -> dict[s
     one = {**settings, "name": name, "peer_batch": PEER_BATCH.get(name)}
     setting, result = args.output / f"{name}.settings.json", args.output / f"{name}.jsonl"
     setting.write_text(json.dumps(one), encoding="utf-8")
-    environment = {**with_threads(args.threads), "TF_NUM_INTEROP_THREADS": "1"}
+    environment = of_contenders(args.threads)
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.contenders"]
     found: dict[str, Any] = {}
     try:
@@ -225,7 +230,7 @@ def main(argv: list[str] | None = None) -> int:
         "precision": args.precision, "iterations": args.iterations,
     }  # fmt: skip
     results: dict[str, Any] = {
-        "machine": facts(),
+        "machine": facts(of_contenders(args.threads)),
         "quality": (args.phase_correlation or phase, args.nrmse or error),
         "threads": args.threads,
         "fields": fields,

@@ -67,7 +67,7 @@ def main() -> int:
     if args.here:
         print(json.dumps(figures(backends[0], scenarios, args.runs)))
         return 0
-    table = {}
+    table, environment = {}, {**process.SETTINGS, **os.environ}
     for backend in backends:
         command = [sys.executable, __file__, "--here", "--backend", backend, *scenarios]
         done = subprocess.run(
@@ -75,7 +75,7 @@ def main() -> int:
             stdout=subprocess.PIPE,
             text=True,
             check=True,
-            env={**process.SETTINGS, **os.environ},
+            env=environment,
         )
         table[backend] = json.loads(done.stdout.splitlines()[-1])
         for name, row in table[backend].items():
@@ -83,7 +83,7 @@ def main() -> int:
                 f"{backend:11}{name:10} {row['traced']:7.3f} s traced"
                 f" {row['untraced']:7.3f} s untraced  ratio {row['ratio']:.2f}"
             )
-    print(json.dumps(table))
+    print(json.dumps({**table, "settings": process.in_force(environment)}))
     rows = [row for each in table.values() for row in each.values()]
     slow = any(row["ratio"] > MOST_RATIO or row["traced"] > MOST_SECONDS for row in rows)
     return 1 if slow else 0

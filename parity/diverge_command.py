@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parity import process
@@ -11,7 +12,10 @@ from parity import process
 if TYPE_CHECKING:
     from parity.diverge.walk import Divergence, StageResult
 
-__all__ = ["add_diverge", "diverge_command", "report_lines"]
+__all__ = ["add_diverge", "diverge_command", "report_json", "report_lines"]
+
+#: Of the file; the number grows when its readers have to change.
+SCHEMA_ID = "ptychopinn-parity-diverge-1"
 
 BACKENDS = ("tensorflow", "pytorch")
 #: Scenarios that have taps; of the last two the values are no arrays.
@@ -40,6 +44,9 @@ def add_diverge(commands: Any) -> None:
     parser.add_argument("scenario", metavar="SCENARIO", help=f"one of {', '.join(SCENARIOS)}")
     parser.add_argument(
         "--shared-only", action="store_true", help="leave out the programs' own runs"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write stages, settings and seed as JSON"
     )
 
 
@@ -101,6 +108,46 @@ def report_lines(scenario: str, walks: list[Divergence]) -> list[str]:
     return [*lines, *(f"  {line}" for line in result.differences[:10])]
 
 
+def _plain_stage(result: StageResult) -> dict[str, Any]:
+    distances = [
+        {
+            "between": list(pair),
+            "scale_relative": None if c.problem else c.scale_relative,
+            "problem": c.problem,
+            "what": c.describe(),
+        }
+        for pair, c in result.distances.items()
+    ]
+    return {
+        "stage": result.stage.name,
+        "axes": list(result.stage.dims),
+        "limit": result.stage.limit,
+        "tolerance": result.stage.tolerance,
+        "off": list(result.culprits),
+        "distances": distances,
+        "statistics": {name: str(found) for name, found in result.statistics.items()},
+        "differences": result.differences,
+    }
+
+
+def report_json(scenario: str, walks: list[Divergence], seed: int) -> dict[str, Any]:
+    """Return every stage of the walks as plain values; ``first`` is null where nothing is off."""
+    from parity.diverge.walk import first_divergence
+
+    found = first_divergence(walks)
+    return {
+        "schema": SCHEMA_ID,
+        "scenario": scenario,
+        "seed": seed,
+        "settings": process.in_force(),
+        "first": found and {"walk": found[0].mode, **_plain_stage(found[1])},
+        "walks": [
+            {"mode": walk.mode, "stages": [_plain_stage(result) for result in walk.results]}
+            for walk in walks
+        ],
+    }
+
+
 def diverge_command(arguments: argparse.Namespace) -> int:
     """Walk, print; 1 where a stage is off."""
     from parity.callchain.traces import missing_framework
@@ -108,6 +155,7 @@ def diverge_command(arguments: argparse.Namespace) -> int:
     from parity.diverge.scenarios import Setting, free_walk, shared_stages
     from parity.diverge.walk import first_divergence, walk_shared
     from parity.ledger import load_tolerances
+    from parity.report_file import write_report
 
     scenario = arguments.scenario
     if scenario not in SCENARIOS:
@@ -124,4 +172,6 @@ def diverge_command(arguments: argparse.Namespace) -> int:
         walks.append(free_walk(scenario, setting, stages, tolerances))
     lines = [*report_lines(scenario, walks), process.in_force_line()]
     sys.stdout.write("\n".join(lines) + "\n")
+    if arguments.json is not None:
+        write_report(report_json(scenario, walks, setting.config.seed), arguments.json)
     return 0 if first_divergence(walks) is None else 1

@@ -42,6 +42,7 @@ class GateReport:
     clauses: list[ClauseVerdict] = field(default_factory=list)
     backends: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    seed: int = 0
 
     @property
     def summary(self) -> dict[str, int]:
@@ -74,6 +75,7 @@ class GateReport:
         return {
             "schema": SCHEMA_ID,
             "summary": {**self.summary, "exit_code": self.exit_code, "seconds": self.seconds},
+            "seed": self.seed,
             "settings": process.in_force(),
             "backends": self.backends,
             "checks": [_plain(result) for result in self.checks],
@@ -293,7 +295,7 @@ def run_gate(
     checks = [check for check in _choose(wanted) if not fast or check.quick and not check.framework]
     tolerances, deviations = load_tolerances(), load_deviations()
     present = _Present.of(backends, import_them=any(check.framework for check in checks))
-    report = GateReport(backends=present.lines)
+    report = GateReport(backends=present.lines, seed=seed)
     memory: Memory = {c.prepare: c.prepare(seed) for c in checks if c.prepare is not None}
     for check in checks:
         able, guests, unable = present.for_check(check)

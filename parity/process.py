@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 
 #: The ledger's figures were measured under these: on the CPU, one thread per operation, the
@@ -35,15 +36,20 @@ def pin() -> None:
         os.environ.setdefault(name, value)
 
 
-def in_force() -> dict[str, str]:
-    """Return the settings as they are in this process, and the versions of what computes."""
-    found = {name: os.environ.get(name) or "unset" for name in SETTINGS}
+def in_force(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the settings as they are in this process, and the versions of what computes.
+
+    What frameworks that are imported say they use follows. With ``environment`` the settings are
+    those of a process that is started with it, whose frameworks nobody can ask here.
+    """
+    variables = os.environ if environment is None else environment
+    found = {name: variables.get(name) or "unset" for name in SETTINGS}
     for package in _PACKAGES:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = "not installed"
-    return found
+    return found if environment is not None else {**found, **in_use()}
 
 
 def with_threads(count: int) -> dict[str, str]:

@@ -55,11 +55,16 @@ class Slack:
             return "above the ledger's noise"
         return ""
 
+    def _quantiles(self) -> tuple[float, float]:
+        with np.errstate(invalid="ignore"):  # what cannot be compared is infinitely far apart
+            p50, p99 = np.quantile(self.measured, (0.5, 0.99))
+        return float(p50), float(p99)
+
     def line(self) -> str:
         """Return the row as text."""
         tolerance, figures = self.tolerance, ["", "", "", "0", ""]
         if self.measured:
-            p50, p99 = np.quantile(self.measured, (0.5, 0.99))
+            p50, p99 = self._quantiles()
             slack = tolerance.slack(self.largest)
             figures = [f"{v:.1e}" for v in (p50, p99, self.largest)]
             figures += [str(len(self.measured)), f"{slack:.1f}"]
@@ -71,18 +76,24 @@ class Slack:
         return f"{tolerance.id:<28}{row}  {self.remark}".rstrip()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as plain values; what was not measured is null."""
-        p50, p99 = np.quantile(self.measured, (0.5, 0.99)) if self.measured else (None, None)
-        return {
-            "id": self.tolerance.id,
+        """Return the row as plain values; what was not measured, or is not finite, is null."""
+        p50, p99 = self._quantiles() if self.measured else (None, None)
+        figures = {
             "value": self.tolerance.value,
             "ledger_max": self.tolerance.maximum,
             "ledger_noise": self.recorded.maximum if self.recorded else None,
-            "p50": None if p50 is None else float(p50),
-            "p99": None if p99 is None else float(p99),
+            "p50": p50,
+            "p99": p99,
             "max": self.largest if self.measured else None,
-            "samples": len(self.measured),
             "noise_max": max(self.noise, default=None),
+        }
+        return {
+            "id": self.tolerance.id,
+            **{
+                n: float(v) if v is not None and np.isfinite(v) else None
+                for n, v in figures.items()
+            },
+            "samples": len(self.measured),
             "noise_samples": len(self.noise),
             "exceeded": self.exceeded,
             "remark": self.remark,

@@ -10,6 +10,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from parity import process
 from parity.demo import figures
 from parity.demo.score import Scores
 from parity.demo.settings import BACKENDS
@@ -69,6 +70,7 @@ def assemble(
             "save_seconds": training["save_seconds"],
             "final_loss": training["history"]["loss"][-1],
             "history": training["history"],
+            "settings": training["settings"],
         }
     return {
         "parity": _verdict(verdicts),
@@ -78,6 +80,7 @@ def assemble(
         "scan": {"name": scan.name, "patterns": len(raw), "N": fields["model"]["N"]},
         "config": fields,
         "environment": _environment(),
+        "settings": process.in_force(),
         "checks": [] if verdicts is None else verdicts["checks"],
         "clauses": [] if verdicts is None else verdicts["clauses"],
     }

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from parity import process
 from ptycho.cli.console import run_command
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.raw_data import RawData
@@ -58,6 +59,7 @@ def train(backend: str, scan: Path, config_file: Path, output: Path) -> None:
         "train_seconds": seconds,
         "cpu_seconds": time.process_time(),
         "save_seconds": time.perf_counter() - started_saving,
+        "settings": process.in_force(),
     }
     (output / TRAINING_FILE).write_text(json.dumps(summary), encoding="utf-8")
 

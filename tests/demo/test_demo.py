@@ -67,6 +67,7 @@ def test_a_whole_run_on_a_small_scan(tmp_path, capfd):
         assert {"amplitude_ssim", "phase_ssim", "phase_correlation", "train_seconds"} <= set(scores)
         assert len(scores["history"]["loss"]) == 2
         assert 0 < scores["diffraction_error"] < 1
+        assert scores["settings"][f"{name.replace('py', '')} threads"].isdigit()
     page = (output / "report.html").read_text()
     assert "data:image/png;base64" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
