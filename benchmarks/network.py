@@ -279,7 +279,7 @@ def measure(backend: str, N: int, gridsize: int, batch: int, runs: int) -> dict[
     took = in_turns(actions, runs)
     step, prediction = took["step"][0], took["prediction"][0]
     whole = scene.plan.steps_per_epoch * step
-    beyond = _beyond_steps(training.train, scene, actions["step"], max(1, runs // 3))
+    beyond = _beyond_steps(training.train, scene, actions["step"], (runs + 1) // 3)
     return {
         "backend": backend,
         "N": N,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import shutil
 import tempfile
 import zlib
@@ -22,6 +24,8 @@ from ptycho.raw_data import RawData
 
 _N = 64
 _SPACING = 5.0
+#: The name of a setting of the C library, in ``malloc.h``.
+_M_MMAP_THRESHOLD = -3
 
 
 def rows() -> Iterator[Row]:
@@ -88,7 +92,19 @@ def scan(n: int, dtype: str = "float32", side: int = 0) -> RawData:
     )  # fmt: skip
 
 
+def _take_fresh_memory() -> None:
+    """Let every array of 1 MiB and more lie in memory that is fresh from the system.
+
+    A program loads a scan once, into new pages. When a benchmark loads it again, the C library
+    hands out what the last array left, unless that had more than 32 MiB: patterns in float32
+    would be measured with the system's work for new pages, and counts of 16 bits without.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # other C libraries have no such setting
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+
+
 def _load(suffix: str, dtype: str) -> Work:
+    _take_fresh_memory()
     folder = tempfile.mkdtemp()
     raw = scan(4000, dtype)
     path = raw.to_file(Path(folder) / f"scan{suffix}")

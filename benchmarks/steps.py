@@ -27,13 +27,16 @@ def rows() -> Iterator[Row]:
             yield Row("predict", f"batch, {case}", None, _FLOOR, ratio=1.2, **kept)
 
 
-def figures(case: str, runs: int, cpu: bool = False) -> dict[str, dict[str, Any]]:
+def figures(case: str, runs: int | None, cpu: bool = False) -> dict[str, dict[str, Any]]:
     """Return the results of the rows of one case by their keys.
 
-    With ``cpu`` in seconds of the processor, but for what a start takes.
+    Medians of ``runs``, by default of seven for small networks and of five for the others. With
+    ``cpu`` in seconds of the processor, but for what a start takes.
     """
     backend, *rest = case.split(", ")
-    found = measure(backend, *(int(part.replace("=", " ").split()[-1]) for part in rest), runs)
+    N, gridsize, batch = (int(part.replace("=", " ").split()[-1]) for part in rest)
+    runs = runs or (7 if (N, gridsize, batch) in QUICK else 5)
+    found = measure(backend, N, gridsize, batch, runs)
     what = "cpu_" if cpu else ""
     step, prediction = (found[f"{name}_{what}seconds"] for name in ("step", "prediction"))
     first, second = (max(found[f"{n}_training_seconds"], 1e-3) for n in ("first", "second"))

@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the suite, or with ``--row`` one row of it."""
     args = build_parser().parse_args(argv)
     if args.together:
-        print(json.dumps(steps.figures(args.together, args.runs or 7, args.cpu)))
+        print(json.dumps(steps.figures(args.together, args.runs, args.cpu)))
         return 0
     if args.row:
         row = next(each for each in every_row() if each.key == args.row)
@@ -104,8 +104,12 @@ def main(argv: list[str] | None = None) -> int:
         if row.key in results["rows"]:
             continue
         found = run(row, args)
-        several = row.together and "failed" not in found
-        results["rows"].update(found if several else {row.key: found})
+        if "failed" in found:
+            alike = [each.key for each in rows if row.together and each.together == row.together]
+            found = dict.fromkeys(alike or [row.key], found)
+        elif not row.together:
+            found = {row.key: found}
+        results["rows"].update(found)
     results["flat"] = flatness(rows, results["rows"])
     results["total_seconds"] = time.perf_counter() - start
     args.output.mkdir(parents=True, exist_ok=True)

@@ -52,3 +52,17 @@ def test_a_failing_row_is_reported_and_ends_with_2(tmp_path: Path) -> None:
     done = run("-c", code)
     assert done.returncode == 2
     assert "failed" in done.stdout
+
+
+def test_rows_measured_together_fail_together_and_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from benchmarks import suite; from benchmarks.rows import Row;"
+        "rows = [Row('no', name, None, '', together='such case') for name in 'ab'];"
+        "suite.every_row = lambda: iter(rows);"
+        "original, calls = suite.run, [];"
+        "suite.run = lambda *given: calls.append(given) or original(*given);"
+        f"found = suite.main(['--output', {str(tmp_path)!r}]); sys.exit(10 * len(calls) + found)"
+    )
+    done = run("-c", code)
+    assert done.returncode == 12
+    assert done.stdout.count("failed: ") == 2
