@@ -88,7 +88,7 @@ def floors_below(
 ) -> list[str]:
     """Return complaints about counts that are below their floor in the ledger.
 
-    ``counted`` has ``parsed``, ``bound`` and ``executed``; a floor may only be raised.
+    ``counted`` has ``parsed``, ``bound``, ``executed`` and ``taps``; a floor may only be raised.
     """
     complaints = []
     for place, entry in read_entries(path, "floor"):
@@ -97,7 +97,7 @@ def floors_below(
             raise LedgerError(f"{place}: {entry['id']!r} is not one of {sorted(counted)}")
         if entry["id"] not in ignored and counted[entry["id"]] < entry["value"]:
             complaints.append(
-                f"{counted[entry['id']]} clauses {entry['id']}; the floor in {path.name} is "
+                f"{counted[entry['id']]} {entry['id']}; the floor in {path.name} is "
                 f"{entry['value']}"
             )
     return complaints

@@ -106,6 +106,7 @@ def judge_specification(
         "parsed": len(standing),
         "bound": sum(worst != "unbound" for worst in standing),
         "executed": sum(verdict.contracted in _EXECUTED for verdict in verdicts),
+        "taps": len(spec.of_table("taps")),
     }
     lines += floors_below(counted, () if complete else ("executed",))
     title = "The specification reads, every clause is bound to a check, and no floor has sunk"

@@ -7,6 +7,7 @@ import importlib
 MODULES = (
     "weights",
     "forward",
+    "stages",
     "losses",
     "gradients",
     "training",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: The figure of a comparison that is held against a tolerance.
-Figure = Literal["scale_relative", "rms"]
+Figure = Literal["scale_relative", "elementwise", "rms"]
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,22 @@ class Comparison:
 
     def figure(self, name: Figure) -> float:
         """Return the figure of that name."""
-        return self.scale_relative if name == "scale_relative" else self.rms
+        return {
+            "scale_relative": self.scale_relative,
+            "elementwise": self.elementwise,
+            "rms": self.rms,
+        }[name]
 
     def describe(self) -> str:
         """Say in one line what differs, by how much, and where."""
         if self.problem:
             place = _place(self.where)
             return f"{self.name}{place}: {self.problem}"
-        return (
-            f"{self.name}{_place(self.where)}: {self.values[0]} vs {self.values[1]} "
-            f"({self.scale_relative:.2e} of scale, rms {self.rms:.2e}, {self.max_abs:.2e} absolute)"
+        sizes = (
+            f"{self.scale_relative:.2e} of scale, {self.elementwise:.2e} of one element, "
+            f"rms {self.rms:.2e}, {self.max_abs:.2e} absolute"
         )
+        return f"{self.name}{_place(self.where)}: {self.values[0]} vs {self.values[1]} ({sizes})"
 
 
 def _place(where: Mapping[str, int]) -> str:

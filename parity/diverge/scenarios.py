@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from parity.backends.oracle import network, scaling
+from parity.backends.oracle import scaling
 from parity.callchain.scenario import package_of, tiny_config
 from parity.diverge.judges import REFERENCE, Judge, judge_of
+from parity.diverge.model_stages import IMAGE, STAGE_DIMS, Compute, network_stages, physics_stages
 from parity.diverge.walk import Divergence, Stage, StageResult, judge_values
 from parity.ledger import Tolerance
 from parity.spec.parse import load_specification
@@ -26,19 +27,18 @@ from ptycho import params
 from ptycho.config.config import TrainingConfig
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.training_plan import TrainingPlan, plan_training
+from ptycho.core.weights import Weights
 from ptycho.raw_data import RawData
 from ptycho.simulation.simulate import built_in_scan
 
 __all__ = ["Setting", "free_walk", "shared_stages", "tap_rows"]
 
 _DIMS = {
+    **STAGE_DIMS,
     "groups": ("B", "C"),
-    "exit wave": ("B", "C", "mode", "y", "x"),
-    "merged object": ("B", "y", "x"),
     "stitched object": ("y", "x"),
     "object patches": ("B", "y", "x", "one"),
 }
-_IMAGE = ("B", "y", "x", "C")
 _M = 10
 
 
@@ -93,9 +93,24 @@ class Setting:
         """Indices of the groups of the first batch."""
         return self.plan.epoch(0)[0]
 
-    def offsets(self, indices: Any) -> Any:
+    def offsets_of(self, indices: Any) -> Any:
         """Return the relative coordinates of groups."""
         return self.container(self.backends[0]).batch_offsets(indices)
+
+    @property
+    def offsets(self) -> Any:
+        """Relative coordinates of the first batch."""
+        return self.offsets_of(self.first_batch)
+
+    @property
+    def weights(self) -> Weights:
+        """The initial weights."""
+        return self.plan.weights
+
+    @property
+    def intensity_scale(self) -> float:
+        """What the training scales its data by."""
+        return self.plan.intensity_scale
 
     def judge(self, name: str) -> Judge:
         """Return a judge of the initial weights."""
@@ -109,9 +124,6 @@ class Setting:
         assert self.scan.diff3d is not None
         counts = bool(np.issubdtype(self.scan.diff3d.dtype, np.integer))
         return scaling.amplitudes(self.scan.diff3d, counts)
-
-
-Compute = Callable[[str, Mapping[str, Any]], Any]
 
 
 def _of_container(setting: Setting, backend: Callable[[PtychoDataContainer], Any]) -> Compute:
@@ -147,49 +159,6 @@ def _data_stages(setting: Setting) -> list[tuple[str, Compute]]:
     ]
 
 
-def _block(setting: Setting, name: str, given: str) -> tuple[str, Compute]:
-    return name, lambda judge, values: setting.judge(judge).block(name, values[given])
-
-
-def _network_stages(setting: Setting) -> list[tuple[str, Compute]]:
-    weights = setting.plan.weights
-    stages: list[tuple[str, Compute]] = [
-        ("network input", lambda judge, v: setting.judge(judge).scaled(v["scaled input"]))
-    ]
-    latent = "network input"
-    for name in network.block_names(weights, "encoder"):
-        stages.append(_block(setting, name, latent))
-        latent = name
-    for which in ("amplitude", "phase"):
-        given = latent
-        for name in network.block_names(weights, f"{which}_decoder"):
-            stages.append(_block(setting, name, given))
-            given = name
-
-        def head(judge: str, v: Mapping[str, Any], which: str = which, given: str = given) -> Any:
-            return setting.judge(judge).head(which, v[given])
-
-        stages.append((f"{which} head", head))
-    return stages
-
-
-def _physics_stages(setting: Setting) -> list[tuple[str, Compute]]:
-    def heads(values: Mapping[str, Any]) -> tuple[Any, ...]:
-        offsets = setting.offsets(setting.first_batch)
-        return values["amplitude head"], values["phase head"], offsets
-
-    def loss(judge: str, v: Mapping[str, Any]) -> Any:
-        scale = setting.plan.intensity_scale
-        return setting.judge(judge).loss(v["scaled input"], v["predicted amplitude"], scale)
-
-    return [
-        ("merged object", lambda judge, v: setting.judge(judge).merged(*heads(v))),
-        ("exit wave", lambda judge, v: setting.judge(judge).waves(*heads(v))),
-        ("predicted amplitude", lambda judge, v: setting.judge(judge).amplitude(v["exit wave"])),
-        ("loss", loss),
-    ]
-
-
 def _inference_stages(setting: Setting) -> list[tuple[str, Compute]]:
     def scale() -> np.float32:
         return np.float32(setting.plan.intensity_scale)
@@ -204,7 +173,7 @@ def _inference_stages(setting: Setting) -> list[tuple[str, Compute]]:
     def predicted(judge: str, values: Mapping[str, Any]) -> Any:
         first = setting.container(setting.backends[0])
         scales = (setting.plan.intensity_scale, first.normalisation)
-        offsets = setting.offsets(np.arange(len(first)))
+        offsets = setting.offsets_of(np.arange(len(first)))
         return setting.judge(judge).predict(values["model input"], offsets, scales)
 
     def stitched(judge: str, values: Mapping[str, Any]) -> Any:
@@ -223,7 +192,7 @@ def _stage(
 ) -> Stage:
     id = rows[name].cells["Tolerance"] if name in rows else "forward.pair"
     limit = None if id in ("equal", "shared") else tolerances[id].value
-    return Stage(name, _DIMS.get(name, _IMAGE), limit, compute, id)
+    return Stage(name, _DIMS.get(name, IMAGE), limit, compute, id)
 
 
 def shared_stages(
@@ -232,7 +201,7 @@ def shared_stages(
     """Return the stages of a scenario that can be computed one by one, in order."""
     rows = {row.cells["Tap"]: row for row in load_specification().of_table("taps")}
     if scenario == "train":
-        made = [*_data_stages(setting), *_network_stages(setting), *_physics_stages(setting)]
+        made = [*_data_stages(setting), *network_stages(setting), *physics_stages(setting)]
     elif scenario in ("infer", "stitch"):
         made = _inference_stages(setting)[: 2 if scenario == "infer" else 3]
     else:

@@ -159,9 +159,14 @@ def _farther(
     return [max(far, key=lambda name: far[name])]
 
 
-def walk_shared(stages: Sequence[Stage], judges: Sequence[str]) -> Divergence:
-    """Compute every stage by every judge from shared values of the stages before it."""
-    shared: Values = {}
+def walk_shared(
+    stages: Sequence[Stage], judges: Sequence[str], given: Mapping[str, Any] | None = None
+) -> Divergence:
+    """Compute every stage by every judge from shared values of the stages before it.
+
+    ``given`` are the values that the first stage starts from.
+    """
+    shared: Values = dict(given or {})
     results = []
     for stage in stages:
         values = {judge: stage.compute(judge, shared) for judge in judges}

@@ -168,9 +168,9 @@ def test_a_clause_that_vanishes_sinks_a_floor(monkeypatch):
     spec = _spec(_TEXT.replace("- **[1-2]** Rest MUST follow.\n", ""))
     said = _judged(spec, _bindings(spec, "1-1"), monkeypatch)
     assert [line.partition(";")[0] for line in said] == [
-        "1 clauses parsed",
-        "1 clauses bound",
-        "1 clauses executed",
+        "1 parsed",
+        "1 bound",
+        "1 executed",
     ]
 
 

@@ -10,7 +10,6 @@ from parity.selftest.tree import checkout
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.parity,
     pytest.mark.timeout(3600),
     pytest.mark.xdist_group("parity"),
 ]

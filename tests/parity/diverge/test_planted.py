@@ -11,7 +11,7 @@ import pytest
 from parity.selftest.defects import load_defects
 from parity.selftest.tree import DamagedTree, checkout
 
-pytestmark = [pytest.mark.slow, pytest.mark.parity, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

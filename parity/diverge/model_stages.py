@@ -1,0 +1,90 @@
+"""The stages of a model one by one: blocks and heads of the network, then its physics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from parity.backends.oracle import network
+from parity.diverge.judges import Judge
+from ptycho.core.weights import Weights
+
+__all__ = ["IMAGE", "STAGE_DIMS", "Compute", "ModelRun", "network_stages", "physics_stages"]
+
+#: Returns a judge's value of a stage from the values of the stages before it, or None.
+Compute = Callable[[str, Mapping[str, Any]], Any]
+
+#: Axes of a stage that :data:`STAGE_DIMS` does not name.
+IMAGE = ("B", "y", "x", "C")
+STAGE_DIMS = {
+    "exit wave": ("B", "C", "mode", "y", "x"),
+    "merged object": ("B", "y", "x"),
+    "loss": (),
+}
+
+
+class ModelRun(Protocol):
+    """What the stages of one batch start from, besides "scaled input"."""
+
+    @property
+    def weights(self) -> Weights:
+        """Canonical weights."""
+        ...
+
+    @property
+    def offsets(self) -> Any:
+        """Relative coordinates of the batch in pixels, (B, 1, 2, C)."""
+        ...
+
+    @property
+    def intensity_scale(self) -> float:
+        """s0."""
+        ...
+
+    def judge(self, name: str) -> Judge:
+        """Return the judge of that name."""
+        ...
+
+
+def _block(run: ModelRun, name: str, given: str) -> tuple[str, Compute]:
+    return name, lambda judge, values: run.judge(judge).block(name, values[given])
+
+
+def network_stages(run: ModelRun) -> list[tuple[str, Compute]]:
+    """Return the stages from "scaled input" to the images of both heads."""
+    stages: list[tuple[str, Compute]] = [
+        ("network input", lambda judge, v: run.judge(judge).scaled(v["scaled input"]))
+    ]
+    latent = "network input"
+    for name in network.block_names(run.weights, "encoder"):
+        stages.append(_block(run, name, latent))
+        latent = name
+    for which in ("amplitude", "phase"):
+        given = latent
+        for name in network.block_names(run.weights, f"{which}_decoder"):
+            stages.append(_block(run, name, given))
+            given = name
+
+        def head(judge: str, v: Mapping[str, Any], which: str = which, given: str = given) -> Any:
+            return run.judge(judge).head(which, v[given])
+
+        stages.append((f"{which} head", head))
+    return stages
+
+
+def physics_stages(run: ModelRun) -> list[tuple[str, Compute]]:
+    """Return the stages from the images of both heads to the loss."""
+
+    def heads(values: Mapping[str, Any]) -> tuple[Any, ...]:
+        return values["amplitude head"], values["phase head"], run.offsets
+
+    def loss(judge: str, v: Mapping[str, Any]) -> Any:
+        given = v["scaled input"], v["predicted amplitude"], run.intensity_scale
+        return run.judge(judge).loss(*given)
+
+    return [
+        ("merged object", lambda judge, v: run.judge(judge).merged(*heads(v))),
+        ("exit wave", lambda judge, v: run.judge(judge).waves(*heads(v))),
+        ("predicted amplitude", lambda judge, v: run.judge(judge).amplitude(v["exit wave"])),
+        ("loss", loss),
+    ]
