@@ -17,7 +17,10 @@ from ptycho.config.execution import PyTorchExecutionConfig
 from ptycho.raw_data import RawData
 from ptycho.simulation.simulate import built_in_scan
 
-__all__ = ["DESCRIPTIONS", "Job", "Workshop"]
+__all__ = ["DESCRIPTIONS", "RATE", "Job", "Workshop"]
+
+#: Learning rate of every scenario.
+RATE = 1e-7
 
 #: Scenario -> what is watched. The first is the one that finds the framework not yet imported.
 DESCRIPTIONS = {
@@ -86,7 +89,7 @@ class Workshop:
         gradient, cannot blow rounding up to where the backends' models differ.
         """
         config = tiny_config(self.backend)
-        config.learning_rate = 1e-7
+        config.learning_rate = RATE
         return config
 
     def inference_config(self) -> InferenceConfig:

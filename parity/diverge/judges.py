@@ -26,6 +26,9 @@ REFERENCE = "float64"
 
 Array = NDArray[Any]
 
+#: Of a prediction: several batches, the last one smaller, so that none of them goes unseen.
+_BATCH = 7
+
 
 class Judge(Protocol):
     """Computes single stages of the model of ``config`` with ``weights``."""
@@ -153,7 +156,7 @@ class _Wing(_Own):
 
     def predict(self, x: Array, offsets: Array, scales: tuple[float, float]) -> Array:
         predictor = self.room("model_manager").ObjectPredictor(self.model, self.weights, *scales)
-        return np.asarray(predictor.predict([x, offsets]))
+        return np.asarray(predictor.predict([x, offsets], batch_size=_BATCH))
 
     def stitch(self, patches: Array, offsets: Array, M: int) -> Array:
         door = self.room(self.door)

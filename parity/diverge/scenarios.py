@@ -19,6 +19,7 @@ from parity.backends.oracle import scaling
 from parity.callchain.scenario import package_of, tiny_config
 from parity.diverge.judges import REFERENCE, Judge, judge_of
 from parity.diverge.model_stages import IMAGE, STAGE_DIMS, Compute, network_stages, physics_stages
+from parity.diverge.plain import expected_plain, judge_plain
 from parity.diverge.walk import Divergence, Stage, StageResult, judge_values
 from parity.ledger import Tolerance
 from parity.spec.parse import load_specification
@@ -212,18 +213,6 @@ def shared_stages(
 # --------------------------------------------------------------------------- as programs run
 
 
-def _plain_result(stage: Stage, values: Mapping[str, Any]) -> StageResult:
-    from parity.callchain.taps import in_common
-    from parity.layout import differences
-
-    names = list(values)
-    left, right = (in_common(values[name]) for name in names)
-    if isinstance(left, list):
-        left, right = ({str(item): "there" for item in side} for side in (left, right))
-    lines = differences(left, right)
-    return StageResult(stage, {}, tuple(names) if lines else (), differences=lines)
-
-
 def _reference_values(scenario: str, stages: Sequence[Stage], setting: Setting) -> dict[str, Any]:
     """Return the reference's values of a training, each from its own earlier ones."""
     values: dict[str, Any] = {}
@@ -258,7 +247,8 @@ def free_walk(
             lines = [f"{backend} never came by {row.cells['Where']}" for backend in missing]
             results.append(StageResult(stage, {}, tuple(missing), differences=lines))
         elif row.cells["Tolerance"] == "shared":
-            results.append(_plain_result(stage, values))
+            wanted = {b: expected_plain(name, b) for b in setting.backends}
+            results.append(judge_plain(stage, values, wanted))
         else:
             if name in reference and name != "groups":
                 values[REFERENCE] = reference[name]

@@ -90,7 +90,7 @@ class StageResult:
     stage: Stage
     distances: dict[tuple[str, str], Comparison]
     culprits: tuple[str, ...] = ()
-    statistics: dict[str, Statistics] = field(default_factory=dict)
+    statistics: dict[str, Statistics | str] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
 
     @property
@@ -142,8 +142,10 @@ def judge_values(stage: Stage, values: Mapping[str, Any]) -> StageResult:
     ]
     if apart and not off:
         off = _farther(apart, distances) if REFERENCE in values else sorted(set(sum(apart, ())))
-    statistics = {name: Statistics.of(value) for name, value in values.items()} if off else {}
-    return StageResult(stage, distances, tuple(off), statistics)
+    looks: dict[str, Statistics | str] = {}
+    if off:
+        looks = {name: Statistics.of(value) for name, value in values.items()}
+    return StageResult(stage, distances, tuple(off), looks)
 
 
 def _farther(
