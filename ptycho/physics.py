@@ -26,7 +26,6 @@ __all__ = [
     "place_single",
     "probe_disc",
     "shift_matrices",
-    "translate",
     "window_row",
 ]
 
@@ -69,15 +68,6 @@ def _apply(
         return product(image)
     # Real matrices act on the two parts alike; a complex product would double the work.
     return tf.complex(product(tf.math.real(image)), product(tf.math.imag(image)))
-
-
-def translate(image: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
-    """Move the content of square images (..., N, N) by +``shifts`` (..., 2) = [x, y] pixels.
-
-    Bilinear interpolation; what comes from outside the image is zero. Real or complex.
-    """
-    N = tf.shape(image)[-1]
-    return _apply(shift_matrices(shifts, N, N), image)
 
 
 def canvas_side(relative: tf.Tensor, N: int) -> tf.Tensor:
