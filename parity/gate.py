@@ -202,6 +202,7 @@ def run_check(
         time.perf_counter() - start,
         comparisons,
         error,
+        frozenset(recorder.unnamed),
     )
     return result, recorder.measurements
 

@@ -55,7 +55,7 @@ def _forward(backend: Backend, seed: int, values: Values) -> None:
     patches = rng.normal(size=(2, *given.x.shape))
     complex_patches = (patches[0] + 1j * patches[1]).astype("complex64")
     merged = backend.merge(config, complex_patches, given.offsets)
-    values["stitching.merge"] = {"merged patches": merged}
+    values["stitching.merge"] = {"merged: object": merged}
 
 
 def gradient_points(seed: int) -> Points:
@@ -85,7 +85,7 @@ def _gradients(backend: Backend, points: Points, values: Values) -> None:
             values.setdefault("gradient.pair", {})[f"{case}: d loss / d x"] = patterns
         # What the prediction is held against is part of what must be the same on both sides.
         taken = np.frombuffer(_digest({**given.weights, "x": given.x}), np.uint8)
-        values.setdefault("inputs", {})[case] = taken
+        values.setdefault("inputs", {})[f"{case}: digest"] = taken
 
 
 def _digest(arrays: Arrays) -> bytes:
@@ -135,7 +135,7 @@ def trained(result: TrainedRun) -> Values:
     losses = {"step_losses": result.step_losses, **result.history}
     curves = {name: np.asarray(values, np.float64) for name, values in losses.items()}
     return {
-        "training.first_losses": {"first losses": curves["step_losses"][:3]},
+        "training.first_losses": {"first: step_losses": curves["step_losses"][:3]},
         "training.losses": curves,
         "training.weights": dict(result.weights),
     }

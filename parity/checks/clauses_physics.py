@@ -111,10 +111,10 @@ def waves(run: Recorder) -> None:
     dark = expected == 0
     for subject, result in results.items():
         found = result["intensity"][0, ..., 0].astype(np.float64)[dark] / _SCALE**2
-        compared = compare(found, np.full(found.shape, _FLOOR), "dark pixels")
+        compared = compare(found, np.full(found.shape, _FLOOR), "dark pixels", ("pixel",))
         run.judge(subject, [compared], _TOLERANCE, "floor")
         root = result["amplitude"].astype(np.float64) ** 2
-        compared = compare(root, result["intensity"].astype(np.float64), "amplitude squared")
+        compared = compare(root, result["intensity"].astype(np.float64), "intensity")
         run.judge(subject, [compared], _TOLERANCE, "amplitude output")
 
 
@@ -149,7 +149,7 @@ def gauge(run: Recorder) -> None:
     first, second = patterns
     for subject in first.keys() & second.keys():
         a, b = first[subject], second[subject]
-        compared = compare(a["intensity"], b["intensity"], "intensity", ("B", "y", "x", "C"))
+        compared = compare(a["intensity"], b["intensity"], "intensity")
         run.judge(subject, [compared], _TOLERANCE, "global phase")
         moved = float(np.angle(a["object"][0, 16, 16, 0] / b["object"][0, 16, 16, 0]))
         wanted = math.pi * (math.tanh(0.25) - math.tanh(-0.7))
@@ -178,7 +178,7 @@ def canvas(run: Recorder) -> None:
     for subject, merged in together.items():
         backend = run.backends[subject]
         alone = [backend.merge(config, patches[[i]], offsets[[i]])[0] for i in range(3)]
-        compared = compare(merged, np.stack(alone), "object", ("B", "y", "x", "one"))
+        compared = compare(merged, np.stack(alone), "object")
         run.judge(subject, [compared], "stitching.merge", "alone or in a batch")
 
 
@@ -205,7 +205,7 @@ def merge_range(run: Recorder) -> None:
                 run.require(subject, share > 0.2, f"{share:.0%} of the object is covered", case)
                 edges = np.array([covered.min(), covered.max(), most])
                 bounds = np.array([max(covered.min(), least), min(covered.max(), most), most])
-                compared = compare(edges, bounds, f"range within [{least}, {most}]")
+                compared = compare(edges, bounds, f"range within [{least}, {most}]", ("end",))
                 run.judge(subject, [compared], "stitching.merge", case)
     single = small_model()
     drawn = sample(single, run.seed)

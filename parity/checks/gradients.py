@@ -18,6 +18,7 @@ from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import check
 from parity.checks.samples import Sample, describe, generator, sample, small_model, training
 from parity.compare import Comparison, compare, compare_named, median
+from parity.compare.axes import axes_of
 from ptycho.config.config import TrainingConfig
 from ptycho.core.weights import Weights
 
@@ -60,6 +61,27 @@ def joined(gradients: Arrays) -> Arrays:
             rows = [np.vstack([each.reshape(-1, each.shape[-1]) for each in rows])]
         rows_of[layer] = rows[0]
     return rows_of
+
+
+def elementwise(left: Arrays, right: Arrays) -> list[Comparison]:
+    """Compare gradients layer by layer; the worst place is one in a weight."""
+    dims = {layer: ("row", "out") for layer, names in layers_of(left).items() if len(names) > 1}
+    found = compare_named(joined(left), joined(right), dims=dims)
+    return [_in_its_weight(each, left) if "row" in each.where else each for each in found]
+
+
+def _in_its_weight(found: Comparison, gradients: Arrays) -> Comparison:
+    """Return the comparison of a layer's rows with its place in kernel or bias."""
+    row, out = found.where["row"], found.where["out"]
+    for name in layers_of(gradients)[found.name]:
+        sides = gradients[name].shape[:-1]
+        rows = math.prod(sides)
+        if row < rows:
+            place = (*(int(i) for i in np.unravel_index(row, sides)), out)
+            axes = axes_of(name, len(place))
+            return dataclasses.replace(found, name=name, where=dict(zip(axes, place, strict=True)))
+        row -= rows
+    raise ValueError(f"{found.name} has no row {found.where['row']}")
 
 
 def _off_fit(config: TrainingConfig, given: Sample) -> Sample:
@@ -189,7 +211,7 @@ def _judge(
     if differences:
         _judge_differences(run, results, config, given, differences)
     for left, right in run.pairs(results):
-        run.judge(PAIR, compare_named(joined(left), joined(right)), "gradient.pair", case)
+        run.judge(PAIR, elementwise(left, right), "gradient.pair", case)
 
 
 def _judge_input(run: Recorder, config: TrainingConfig, **inputs: Any) -> None:
@@ -213,9 +235,8 @@ def _judge_input(run: Recorder, config: TrainingConfig, **inputs: Any) -> None:
         for subject, value in claimed.items():
             found = compare(value, measured, f"d loss / d x[{b}, ..., {c}]")
             run.judge(subject, [found], "gradient.differences", case)
-    dims = ("B", "y", "x", "C")
     for left, right in run.pairs(complete):
-        run.judge(PAIR, [compare(left, right, "d loss / d x", dims)], "gradient.pair", case)
+        run.judge(PAIR, [compare(left, right, "d loss / d x")], "gradient.pair", case)
 
 
 @check("G-1", "Gradient of the Poisson loss in every weight, probe and scale included")

@@ -21,7 +21,7 @@ from parity import own_noise, process
 from parity.backends import CONTRACTED
 from parity.backends.protocol import Arrays
 from parity.checks import child
-from parity.checks.gradients import along, joined, layers_of
+from parity.checks.gradients import along, elementwise, layers_of
 from parity.checks.recorder import Recorder
 from parity.checks.registry import check
 from parity.checks.samples import generator
@@ -110,7 +110,7 @@ def _differences(
     for key in sorted(mine.keys() | other.keys()):
         one, two = mine.get(key, {}), other.get(key, {})
         if key.startswith(_GRADIENTS):
-            yield "gradient.pair", compare_named(joined(one), joined(two)), "scale_relative"
+            yield "gradient.pair", elementwise(one, two), "scale_relative"
             derivatives = _derivatives(one, two, generator(seed, key))
             dark = key == f"{_GRADIENTS}dark"
             yield (

@@ -51,7 +51,8 @@ class Recorder:
     """Collects what a check observes.
 
     A verdict passes only if something was observed for it: a check that compared nothing, or
-    only zeros with zeros, is a failure and not a success.
+    only zeros with zeros, is a failure and not a success. ``unnamed`` has the names of compared
+    arrays whose axes have none.
     """
 
     check: str
@@ -63,6 +64,7 @@ class Recorder:
     measurements: list[Measurement] = field(default_factory=list)
     observed: Counter[str] = field(default_factory=Counter)
     vacuous: list[str] = field(default_factory=list)
+    unnamed: set[str] = field(default_factory=set)
 
     def fail(self, subject: str, what: str, case: str = "") -> None:
         """Record a finding against ``subject``."""
@@ -112,6 +114,7 @@ class Recorder:
         """
         limit = self.tolerances[tolerance]
         for comparison in comparisons:
+            self._look(comparison)
             value = comparison.figure(figure)
             measured = Measurement(tolerance, value, self.check, subject, case, noise)
             self.measurements.append(measured)
@@ -126,7 +129,13 @@ class Recorder:
     def judge_equal(self, subject: str, comparisons: Iterable[Comparison], case: str = "") -> None:
         """Record comparisons that must show no difference at all, zeros included."""
         for comparison in comparisons:
+            self._look(comparison)
             self.require(subject, comparison.within(0.0), comparison.describe(), case)
+
+    def _look(self, comparison: Comparison) -> None:
+        """Remember what would be reported without the names of its axes."""
+        if comparison.nameless:
+            self.unnamed.add(comparison.name)
 
     def judge_against(
         self,

@@ -46,7 +46,11 @@ class Verdict:
 
 @dataclass
 class CheckResult:
-    """Verdicts, findings and cost of one check. ``error`` is set where the check itself broke."""
+    """Verdicts, findings and cost of one check. ``error`` is set where the check itself broke.
+
+    ``unnamed`` has the compared arrays of which a difference would be reported without the names
+    of its axes.
+    """
 
     id: str
     title: str
@@ -55,6 +59,7 @@ class CheckResult:
     seconds: float = 0.0
     comparisons: int = 0
     error: str = ""
+    unnamed: frozenset[str] = frozenset()
 
 
 _CHECKS: dict[str, Check] = {}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parity.compare.axes import AXES
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.core.container import ObjectLabels, PtychoDataContainer
 from ptycho.core.scaling import intensity_scale, normalise_probe
@@ -29,10 +30,7 @@ _HEAD_GAIN = 0.3
 #: How many weights of an output channel :func:`with_short_sums` leaves.
 _TAPS = 4
 
-DIMS = {
-    **dict.fromkeys(("patches", "amplitude", "intensity"), ("B", "y", "x", "C")),
-    "object": ("B", "y", "x", "one"),
-}
+DIMS = AXES
 
 
 def small_model(**fields: Any) -> ModelConfig:

@@ -89,7 +89,7 @@ def _judge_door(
     for subject, canvas in doors.items():
         _judge_truth(run, subject, canvas, M, centres.mean(axis=0), case)
     for left, right in run.pairs(doors):
-        run.judge_equal(PAIR, [compare(left, right, "canvas", ("y", "x"))], case)
+        run.judge_equal(PAIR, [compare(left, right, "canvas")], case)
 
 
 def _groups(centres: NDArray[np.float64], gridsize: int, seed: int) -> NDArray[np.int64]:
@@ -122,8 +122,7 @@ def _judge_merge(
     exact = oracle.merge(config, stack.astype(np.complex128), offsets.astype(np.float64))
     expected = {"object": oracle.centre(exact, _N)}
     found = {name: {"object": obj} for name, obj in merged.items()}
-    dims = {"object": ("B", "y", "x", "one")}
-    run.judge_against(found, expected, "stitching.merge", case, dims)
+    run.judge_against(found, expected, "stitching.merge", case)
     for subject, obj in merged.items():
         canvas = run.backends[subject].stitch(obj, _column(middle), 16)
         _judge_truth(run, subject, canvas, 16, middle.mean(axis=0), case)
@@ -148,4 +147,4 @@ def _judge_canvas(
     doors = run.collect(lambda b: b.stitch(patches[..., None], _column(centres), M), case)
     expected = {"canvas": oracle.stitch(patches, centres, M)}
     found = {name: {"canvas": canvas} for name, canvas in doors.items()}
-    run.judge_against(found, expected, "stitching.canvas", case, {"canvas": ("y", "x")})
+    run.judge_against(found, expected, "stitching.canvas", case)

@@ -10,8 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from parity.compare.axes import axes_of
+
 #: The figure of a comparison that is held against a tolerance.
 Figure = Literal["scale_relative", "elementwise", "rms"]
+
+
+#: What an axis without a name is called, before its number.
+_NUMBERED = "axis"
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,11 @@ class Comparison:
     values: tuple[str, str] = ("", "")
     problem: str = ""
     vacuous: bool = False
+
+    @property
+    def nameless(self) -> bool:
+        """Whether the place of the largest difference has numbers in place of names of axes."""
+        return any(name.startswith(_NUMBERED) for name in self.where)
 
     def within(self, limit: float, figure: Figure = "scale_relative") -> bool:
         """Tell whether the two agree to ``limit``; never true with a problem or NaN."""
@@ -70,7 +81,7 @@ def _incomparable(name: str, problem: str, where: Mapping[str, int] | None = Non
 
 def _named_index(flat: int, shape: tuple[int, ...], dims: Sequence[str]) -> dict[str, int]:
     index = np.unravel_index(flat, shape)
-    names = dims if len(dims) == len(shape) else [f"axis{i}" for i in range(len(shape))]
+    names = dims if len(dims) == len(shape) else [f"{_NUMBERED}{i}" for i in range(len(shape))]
     return {name: int(i) for name, i in zip(names, index, strict=True)}
 
 
@@ -114,11 +125,13 @@ def compare(
 ) -> Comparison:
     """Compare two arrays (or scalars) of equal shape and dtype; symmetric in its arguments.
 
-    ``dims`` names the axes for the report. ``same_dtype=False`` allows different precisions of
-    one kind (float32 against the float64 reference), never real against complex. NaN and the
-    infinities must sit at the same places; the finite rest is compared in double precision.
+    ``dims`` names the axes for the report; without it :mod:`parity.compare.axes` does.
+    ``same_dtype=False`` allows different precisions of one kind (float32 against the float64
+    reference), never real against complex. NaN and the infinities must sit at the same places; the
+    finite rest is compared in double precision.
     """
     left, right = np.asarray(a), np.asarray(b)
+    dims = dims or axes_of(name, left.ndim)
     problem = _check_types(left, right, same_dtype)
     if problem:
         return _incomparable(name, problem)

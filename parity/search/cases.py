@@ -56,15 +56,16 @@ class Case(Protocol):
 
 def groupwise(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[Comparison]:
     """Compare group by group, so that a bright group hides nothing of a faint one."""
-    comparisons = compare_named(
-        {name: np.shape(value) for name, value in found.items()},
-        {name: np.shape(value) for name, value in expected.items()},
-    )
-    if any(not comparison.within(0.0) for comparison in comparisons):
-        return comparisons
+    whole = compare_named(found, expected, same_dtype=False)
+    if any(comparison.problem for comparison in whole):
+        return whole
+    comparisons = []
     for group in range(len(next(iter(expected.values())))):
         left, right = ({n: side[n][group] for n in expected} for side in (found, expected))
-        comparisons += compare_named(left, right, same_dtype=False)
+        comparisons += [
+            dataclasses.replace(each, where={"B": group, **each.where})
+            for each in compare_named(left, right, same_dtype=False)
+        ]
     return comparisons
 
 

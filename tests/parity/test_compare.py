@@ -241,3 +241,45 @@ def test_named_comparison_passes_on_axes_and_the_demand_for_one_dtype():
         "missing on the first side",
         "missing on the first and second side",
     ]
+
+
+# ------------------------------------------------------------------ names of axes
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "axes"),
+    [
+        ("encoder/block1/conv1/kernel", (3, 3, 4, 8), ("rows", "columns", "in", "out")),
+        ("first/phase_head/inner/bias", (7,), ("out",)),
+        ("probe", (2, 5, 5, 2), ("mode", "y", "x", "part")),
+        ("log_scale", (), ()),
+        ("amplitude", (2, 5, 5, 4), ("B", "y", "x", "C")),
+        ("amplitude", (5, 5, 4), ("y", "x", "C")),
+        ("exit wave", (2, 4, 1, 5, 5), ("B", "C", "mode", "y", "x")),
+        ("step_losses", (9,), ("step",)),
+        ("val_loss", (9,), ("epoch",)),
+        ("dark: probe", (1, 5, 5, 2), ("mode", "y", "x", "part")),
+        ("terms: d loss / d x", (2, 5, 5, 4), ("B", "y", "x", "C")),
+        ("amplitude", (5, 4), ("axis0", "axis1")),
+        ("kernel", (3, 4, 8), ("axis0", "axis1", "axis2")),
+        ("colour", (9,), ("axis0",)),
+    ],
+)
+def test_axes_have_the_names_that_go_with_the_array(name, shape, axes):
+    array = np.ones(shape)
+    moved = array.copy()
+    moved.flat[-1] = 2
+    found = compare(array, moved, name)
+    assert tuple(found.where) == axes
+    assert all(found.where[axis] == side - 1 for axis, side in zip(axes, shape, strict=True))
+    assert found.nameless == any("axis" in axis for axis in axes)
+
+
+def test_names_that_are_given_go_before_those_that_are_known():
+    found = compare(np.ones(3), np.array([1, 1, 2.0]), "loss", ("batch",))
+    assert found.where == {"batch": 2}
+
+
+def test_a_broken_number_is_placed_by_name_too():
+    found = compare(np.ones(3), np.array([1, np.nan, 1]), "step_losses")
+    assert found.describe().startswith("step_losses[step=1]: NaN")

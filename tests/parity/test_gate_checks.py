@@ -55,6 +55,8 @@ def test_check(check_id, results, properties):
     properties += [("clause", clause) for clause in _CLAUSES.get(check_id, ())]
     properties += [(name, v.status) for name, v in results[check_id].verdicts.items()]
     _outcome(results[check_id])
+    unnamed = sorted(results[check_id].unnamed)
+    assert not unnamed, f"differences in {unnamed} would be reported without names of axes"
 
 
 def test_the_run_as_a_whole(results, properties):
