@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ptycho.config.config import TrainingConfig
 from ptycho.core.patterns import pixel_weights
+from ptycho.core.training_plan import check_groups
 from ptycho.physics import central
 
 __all__ = ["NO_LABELS", "evaluate_losses", "loss_terms", "mae", "nll", "realspace", "total_loss"]
@@ -104,7 +105,9 @@ def evaluate_losses(
 
     All arrays are (B, N, N, C); ``patches`` are the object patches at the members' positions.
     ``bad_pixels`` (N, N), True where nothing was measured, have no part in ``nll`` and ``mae``.
+    Raises ``ValueError`` for no groups.
     """
+    check_groups(len(x), "batch")
     tensors = [
         None if array is None else tf.constant(np.moveaxis(array, -1, 1))
         for array in (x, amplitude, intensity, patches, labels)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ptycho import layers
 from ptycho.config.config import ModelConfig
 from ptycho.core.geometry import uses_centre_window
+from ptycho.core.stages import stages_of_no_groups
 from ptycho.core.weights import (
     DECODERS,
     OUTER_CHANNELS,
@@ -295,6 +296,8 @@ def evaluate(
     Returns ``object`` (B, N, N, 1) complex64, ``patches`` and ``extracted`` (B, N, N, C)
     complex64, ``amplitude`` and ``intensity`` (B, N, N, C) float32.
     """
+    if len(x) == 0:
+        return stages_of_no_groups(config)
     model = build_models(config, weights).stages
     inputs = [tf.constant(x, tf.float32), tf.constant(offsets, tf.float32)]
     return _arrays(model(inputs, training=False))
@@ -311,6 +314,8 @@ def propagate(
     Of ``weights`` it takes ``probe`` and ``log_scale``; ``offsets`` (B, 1, 2, C) are relative
     coordinates in pixels. Returns what :func:`evaluate` does besides ``patches``.
     """
+    if len(patches) == 0:
+        return stages_of_no_groups(config, network=False)
     images = tf.constant(np.moveaxis(patches, -1, 1), tf.complex64)
     illumination = _illumination(config, weights["probe"].shape[0], trainable=False)
     illumination.build(images.shape)

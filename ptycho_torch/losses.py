@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ptycho.config.config import TrainingConfig
 from ptycho.core.patterns import pixel_weights
+from ptycho.core.training_plan import check_groups
 
 __all__ = ["evaluate_losses", "loss_terms", "mae", "nll", "realspace", "total_loss"]
 
@@ -97,7 +98,9 @@ def evaluate_losses(
 
     All arrays are (B, N, N, C); ``patches`` are the object patches at the members' positions.
     ``bad_pixels`` (N, N), True where nothing was measured, have no part in ``nll`` and ``mae``.
+    Raises ``ValueError`` for no groups.
     """
+    check_groups(len(x), "batch")
     weights = pixel_weights(bad_pixels)
     tensors = [
         None if array is None else torch.from_numpy(np.moveaxis(array, -1, 1).copy())

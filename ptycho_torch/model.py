@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.core.geometry import merge_canvas_side
 from ptycho.core.resume import PLACES
+from ptycho.core.stages import stages_of_no_groups
 from ptycho.core.weights import DECODERS, Weights, check_weights, conv_layers
 from ptycho_torch import physics
 from ptycho_torch.checkpoint import RECORD, CheckpointRecord, read_safely
@@ -179,10 +180,8 @@ def set_canonical_weights(module: nn.Module, weights: Weights) -> None:
 
 def get_canonical_weights(module: nn.Module) -> Weights:
     """Return a copy of the model's weights under canonical names, float32, HWIO."""
-    weights: Weights = {}
-    for name, parameter in module.named_parameters():
-        weights[canonical_name(name)] = canonical_array(name, parameter)
-    return weights
+    named = module.named_parameters()
+    return {canonical_name(name): canonical_array(name, values) for name, values in named}
 
 
 def native_tensor(name: str, array: NDArray[np.float32]) -> Tensor:
@@ -218,12 +217,13 @@ def evaluate(
     ``object`` (B, N, N, 1), ``patches`` (the network's own, before the merge), ``extracted``
     (cut from the merged object), ``amplitude`` and ``intensity``, the last four (B, N, N, C).
     """
+    if len(x) == 0:
+        return stages_of_no_groups(config)
     model = build_model(config, weights).eval()
     batch = to_batch(x, offsets)
     side = merge_canvas_side(config.N, float(np.abs(offsets).max()))
     with torch.inference_mode():
-        result = model(batch.x, batch.relative, side)
-    return _arrays(result)
+        return _arrays(model(batch.x, batch.relative, side))
 
 
 def propagate(
@@ -237,6 +237,8 @@ def propagate(
     Of ``weights`` it takes ``probe`` and ``log_scale``; ``offsets`` (B, 1, 2, C) are relative
     coordinates in pixels. Returns what :func:`evaluate` does besides ``patches``.
     """
+    if len(patches) == 0:
+        return stages_of_no_groups(config, network=False)
     model = CnnAutoencoder(config, modes=weights["probe"].shape[0])
     side = merge_canvas_side(config.N, float(np.abs(offsets).max()))
     relative = torch.from_numpy(np.asarray(offsets, np.float32)[:, 0])
@@ -393,6 +395,5 @@ class PtychoPINN_Lightning(pl.LightningModule):  # the client's name  # noqa: N8
 
 def plain_fields(config: ModelConfig | TrainingConfig) -> dict[str, Any]:
     """Return a configuration's own fields as plain values, without a nested model or paths."""
-    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    omitted = ("model", *PLACES)
-    return {name: value for name, value in fields.items() if name not in omitted}
+    names = [f.name for f in dataclasses.fields(config) if f.name not in ("model", *PLACES)]
+    return {name: getattr(config, name) for name in names}

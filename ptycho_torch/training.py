@@ -30,6 +30,7 @@ from ptycho.core.schedule import LearningRateSchedule
 from ptycho.core.training_plan import (
     TrainedModel,
     TrainingPlan,
+    check_groups,
     check_loss,
     needs_labels,
     plan_training,
@@ -291,8 +292,9 @@ def loss_gradients(
 
     ``x`` (B, N, N, C) is s0 * X, ``offsets`` (B, 1, 2, C) are relative coordinates in pixels,
     ``labels`` (B, N, N, C) the ground-truth patches where the loss needs them; ``bad_pixels``
-    (N, N) have no part in it.
+    (N, N) have no part in it. Raises ``ValueError`` for no groups.
     """
+    check_groups(len(x), "batch")
     module = PtychoPINN_Lightning(
         model=plain_fields(config.model),
         training=plain_fields(config),

@@ -14,6 +14,7 @@ from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.config.execution import PyTorchExecutionConfig
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.geometry import centre_window, merge_canvas_side
+from ptycho.core.training_plan import check_groups
 from ptycho.core.weights import Weights
 
 
@@ -47,6 +48,7 @@ class PyTorchBackend(Wing):
         """Differentiate a prediction and its loss."""
         import torch
 
+        check_groups(len(x), "batch")
         model, losses = self.room("model"), self.room("losses")
         batch = model.to_batch(x, offsets, labels)
         seen = batch.x.clone().requires_grad_()
@@ -97,7 +99,7 @@ class PyTorchBackend(Wing):
         parts = np.stack([channels_first.real, channels_first.imag], axis=-2)
         relative = torch.from_numpy(np.ascontiguousarray(offsets[:, 0]))
         window = centre_window(config.N, config.pad_object, config.probe_big)
-        side = merge_canvas_side(config.N, float(np.abs(offsets).max()))
+        side = merge_canvas_side(config.N, float(np.abs(offsets).max(initial=0)))
         canvas = physics.merge(
             torch.from_numpy(parts.astype(np.float32)),
             relative,

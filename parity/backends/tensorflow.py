@@ -13,6 +13,7 @@ from parity.backends.wings import Wing
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.geometry import centre_window
+from ptycho.core.training_plan import check_groups
 from ptycho.core.weights import Weights
 
 
@@ -70,6 +71,7 @@ class TensorFlowBackend(Wing):
         """Differentiate the stages and their loss, eagerly."""
         import tensorflow as tf
 
+        check_groups(len(x), "batch")
         losses = self.room("losses")
         stages_of = self.room("model").build_models(config.model, weights).stages
         truth = None if labels is None else tf.constant(np.moveaxis(labels, -1, 1))

@@ -42,6 +42,7 @@ MODULES = (
     # clauses of the specification: sections 4.4 to 4.9, 10 to 12 and 14
     "clauses_inference",
     "clauses_training",
+    "no_groups",
     "clauses_archive",
     "clauses_payload",
     "clauses_compact",

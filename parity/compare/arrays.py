@@ -131,12 +131,12 @@ def compare(
     finite rest is compared in double precision.
     """
     left, right = np.asarray(a), np.asarray(b)
-    dims = dims or axes_of(name, left.ndim)
     problem = _check_types(left, right, same_dtype)
     if problem:
         return _incomparable(name, problem)
     if left.size == 0:
         return Comparison(name, 0.0, 0.0, 0.0, 0.0, vacuous=True)
+    dims = dims or axes_of(name, left.ndim)
     differing = np.any(_classes(left) != _classes(right), axis=-1)
     if differing.any():
         first = int(np.argmax(differing))

@@ -106,7 +106,7 @@ def permuted_members(
 
 def lone_group(case: PhysicsCase, rng: np.random.Generator) -> tuple[PhysicsCase, Expectation]:
     """A group's results are the same in a batch of its own."""
-    one = int(rng.integers(len(case.patches)))
+    one = int(rng.integers(max(len(case.patches), 1)))
     here = slice(one, one + 1)
     alone = case.changed(patches=case.patches[here], offsets=case.offsets[here])
     return alone, lambda stages: {name: value[here] for name, value in stages.items()}

@@ -17,7 +17,8 @@ from parity.checks.samples import describe, sample
 from parity.compare import Comparison
 from parity.ledger import load_tolerances
 from parity.search.cases import REFERENCE, Arrays, groupwise, too_far
-from parity.search.space import model_configs
+from parity.search.physics_cases import FLOATS
+from parity.search.space import counts_of_groups, model_configs
 from ptycho.config.config import ModelConfig
 from ptycho.core.weights import Weights
 
@@ -37,14 +38,17 @@ _DIGITS = 16
 
 @dataclass(frozen=True)
 class NetworkCase:
-    """Scaled patterns ``x`` (B, N, N, C) with ``weights`` and ``offsets`` (B, 1, 2, C)."""
+    """Scaled patterns ``x`` (B, N, N, C) with ``weights`` and ``offsets`` (B, 1, 2, C).
+
+    B may be 0; offsets are float32 or float64.
+    """
 
     subjects: ClassVar[tuple[str, ...]] = tuple(PACKAGES)
 
     config: ModelConfig
     weights: Weights
     x: NDArray[np.float32]
-    offsets: NDArray[np.float32]
+    offsets: NDArray[np.floating]
 
     @property
     def arrays(self) -> Arrays:
@@ -112,7 +116,10 @@ class NetworkCase:
 
     def __repr__(self) -> str:
         modes = len(self.weights["probe"])
-        return f"NetworkCase({describe(self.config)}, {len(self.x)} groups, {modes} modes)"
+        return (
+            f"NetworkCase({describe(self.config)}, {len(self.x)} groups, {modes} modes, "
+            f"offsets {self.offsets.dtype})"
+        )
 
 
 @st.composite
@@ -123,7 +130,7 @@ def network_cases(
     config = draw(
         model_configs(largest_N=largest_N, largest_gridsize=largest_gridsize, widest=widest)
     )
-    groups = draw(st.integers(1, 2))
+    groups = draw(counts_of_groups(2))
     given = sample(
         config,
         draw(st.integers(0, 2**32 - 1)),
@@ -134,4 +141,5 @@ def network_cases(
     bright = st.sampled_from([1.0, 0.0]) | st.floats(1e-2, _BRIGHTEST)
     factors = np.array([draw(bright) for _ in range(groups)], np.float32)
     x = given.x * factors[:, None, None, None]
-    return NetworkCase(config, given.weights, x, given.offsets)
+    offsets = given.offsets.astype(draw(st.sampled_from(FLOATS)))
+    return NetworkCase(config, given.weights, x, offsets)

@@ -20,10 +20,13 @@ from parity.callchain.scenario import PACKAGES
 from parity.checks.samples import describe
 from parity.ledger import load_tolerances
 from parity.search.cases import REFERENCE, Arrays, groupwise, too_far
-from parity.search.space import model_configs
+from parity.search.space import counts_of_groups, model_configs
 from ptycho.config.config import ModelConfig
 
-__all__ = ["PhysicsCase", "physics_cases"]
+__all__ = ["FLOATS", "PhysicsCase", "physics_cases"]
+
+#: Types of coordinates: the containers' own is double precision.
+FLOATS = ("float32", "float64")
 
 #: How far from the group's centre members lie at most, in patch sides: far off its first patch.
 _FARTHEST = 1.5
@@ -34,15 +37,16 @@ _LARGEST_MODES = 3
 class PhysicsCase:
     """Object patches with a probe and positions.
 
-    ``patches`` (B, N, N, O) complex64, O = C or 1 (``object_big=False``); ``offsets``
-    (B, 1, 2, C) float32; ``probe`` (modes, N, N, 2) float32; ``log_scale`` () float32.
+    ``patches`` (B, N, N, O) complex64 or complex128, O = C or 1 (``object_big=False``);
+    ``offsets`` (B, 1, 2, C) float32 or float64, in both cases numbers that single precision has;
+    ``probe`` (modes, N, N, 2) float32; ``log_scale`` () float32. B may be 0.
     """
 
     subjects: ClassVar[tuple[str, ...]] = tuple(PACKAGES)
 
     config: ModelConfig
-    patches: NDArray[np.complex64]
-    offsets: NDArray[np.float32]
+    patches: NDArray[np.complexfloating]
+    offsets: NDArray[np.floating]
     probe: NDArray[np.float32]
     log_scale: NDArray[np.float32]
 
@@ -89,8 +93,9 @@ class PhysicsCase:
         modes, batch = len(self.probe), len(self.patches)
         places = np.array2string(self.offsets[:, 0], max_line_width=200, threshold=40)
         return (
-            f"PhysicsCase({describe(self.config)}, {batch} groups, {modes} modes, "
-            f"offsets {places}, log_scale {float(self.log_scale):g})"
+            f"PhysicsCase({describe(self.config)}, {batch} groups of {self.patches.dtype}, "
+            f"{modes} modes, offsets {places} {self.offsets.dtype}, "
+            f"log_scale {float(self.log_scale):g})"
         )
 
 
@@ -122,16 +127,17 @@ def physics_cases(
     config = draw(model_configs(largest_N=largest_N, largest_gridsize=largest_gridsize, widest=1))
     N, channels = config.N, config.gridsize**2
     emitted = channels if config.object_big else 1
-    groups = draw(st.integers(1, batch))
+    groups = draw(counts_of_groups(batch))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     place = st.lists(_coordinate(N), min_size=2 * channels, max_size=2 * channels)
     offsets = np.array([draw(place) for _ in range(groups)], np.float32)
     factor = st.sampled_from([1.0, 0.0, 1e-6, 1e6]) | st.floats(1e-3, 1e3)
     sizes = np.array([draw(factor) for _ in range(groups)])
+    patches = _waves(rng, (groups, N, N, emitted)) * sizes[:, None, None, None]
     return PhysicsCase(
         config,
-        (_waves(rng, (groups, N, N, emitted)) * sizes[:, None, None, None]).astype(np.complex64),
-        offsets.reshape(groups, 1, 2, channels),
+        patches.astype(np.complex64).astype(draw(st.sampled_from(["complex64", "complex128"]))),
+        offsets.reshape(groups, 1, 2, channels).astype(draw(st.sampled_from(FLOATS))),
         _probe(rng, N, draw(st.integers(1, _LARGEST_MODES)), draw(st.sampled_from([1.0, 1e-3]))),
         np.asarray(draw(st.floats(-3, 10)), np.float32),
     )

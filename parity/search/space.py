@@ -13,7 +13,7 @@ from parity.spec.records import Row
 from parity.spec.values import REQUIRED, Allowed, parse_allowed
 from ptycho.config.config import ModelConfig, TrainingConfig, validate_training_config
 
-__all__ = ["field_values", "model_configs", "training_configs"]
+__all__ = ["counts_of_groups", "field_values", "model_configs", "training_configs"]
 
 #: Types of rows that are not drawn: places on a disk, and the nested model.
 _FIXED_TYPES = frozenset({"path", "ModelConfig"})
@@ -98,6 +98,11 @@ def _fields(table: str) -> dict[str, st.SearchStrategy[Any]]:
     if not drawn:
         raise ValueError(f"the specification has no table {table!r}")
     return drawn
+
+
+def counts_of_groups(largest: int) -> st.SearchStrategy[int]:
+    """Return how many groups a batch has, which may be none; an example shrinks to a single one."""
+    return st.sampled_from([*range(1, largest + 1), 0])
 
 
 def _up_to(values: st.SearchStrategy[Any], bound: int) -> st.SearchStrategy[Any]:

@@ -17,6 +17,7 @@ from parity.callchain.scenario import PACKAGES
 from parity.checks.samples import describe, diffraction, generator, probe_modes
 from parity.compare import compare
 from parity.search.cases import Arrays, too_far
+from parity.search.physics_cases import FLOATS
 from parity.search.space import training_configs
 from ptycho.config.config import TrainingConfig
 from ptycho.core.container import PtychoDataContainer
@@ -25,7 +26,10 @@ from ptycho.core.weights import Weights
 from ptycho.core.workflow import create_container
 from ptycho.raw_data import RawData
 
-__all__ = ["TrainingCase", "training_cases"]
+__all__ = ["DETECTORS", "TrainingCase", "labelled_case", "training_cases"]
+
+#: Types of patterns: counts of detectors, and what programs have made of them.
+DETECTORS = ("uint8", "uint16", "uint32", "float32", "float64")
 
 #: Positions of the scan: enough for a group of gridsize 5.
 _ROWS, _COLUMNS = 4, 7
@@ -36,20 +40,24 @@ _LIMIT = 1e-5
 
 @dataclass(frozen=True)
 class TrainingCase:
-    """A training on a simulated scan: ``counts`` (n, N, N) as they are in the file."""
+    """A training on a simulated scan: ``patterns`` (n, N, N) as they are in the file.
+
+    They are of any type in :data:`DETECTORS`, ``positions`` (n, 2) float32 or float64, ``probe``
+    (modes, N, N) and ``objects`` (n, N, N) complex64 or complex128.
+    """
 
     subjects: ClassVar[tuple[str, ...]] = tuple(PACKAGES)
 
     config: TrainingConfig
-    counts: NDArray[np.uint16]
-    positions: NDArray[np.float64]
-    probe: NDArray[np.complex64]
-    objects: NDArray[np.complex64]
+    patterns: NDArray[Any]
+    positions: NDArray[np.floating]
+    probe: NDArray[np.complexfloating]
+    objects: NDArray[np.complexfloating]
 
     @property
     def arrays(self) -> Arrays:
         """The inputs by name."""
-        names = ("counts", "positions", "probe", "objects")
+        names = ("patterns", "positions", "probe", "objects")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -61,7 +69,7 @@ class TrainingCase:
     def container(self) -> PtychoDataContainer:
         """The groups that the configuration draws from the scan."""
         x, y = self.positions.T
-        raw = RawData(x, y, None, None, self.counts, self.probe, None, Y=self.objects)
+        raw = RawData(x, y, None, None, self.patterns, self.probe, None, Y=self.objects)
         return create_container(raw, self.config)
 
     @cached_property
@@ -134,7 +142,8 @@ class TrainingCase:
         printer.text(repr(self))
 
     def __repr__(self) -> str:
-        return f"TrainingCase({describe(self.config)})"
+        types = ", ".join(f"{name} {value.dtype}" for name, value in self.arrays.items())
+        return f"TrainingCase({describe(self.config)}; {types})"
 
 
 @st.composite
@@ -149,11 +158,26 @@ def training_cases(
         training_configs(largest_N=largest_N, largest_gridsize=largest_gridsize, widest=widest)
     )
     config = dataclasses.replace(config, enable_checkpointing=False, logger_backend="none")
-    return labelled_case(config, draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 2)))
+    case = labelled_case(config, draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 2)))
+    waves = st.sampled_from(["complex64", "complex128"])
+    return dataclasses.replace(
+        case,
+        patterns=_as_detected(case.patterns, draw(st.sampled_from(DETECTORS))),
+        positions=case.positions.astype(draw(st.sampled_from(FLOATS))),
+        probe=case.probe.astype(draw(waves)),
+        objects=case.objects.astype(draw(waves)),
+    )
+
+
+def _as_detected(counts: NDArray[np.uint16], dtype: str) -> NDArray[Any]:
+    """Return counts in an integer type, saturated; in a real one their root, an amplitude."""
+    if dtype.startswith("float"):
+        return np.sqrt(counts).astype(dtype)
+    return np.minimum(counts.astype(np.uint32), np.iinfo(dtype).max).astype(dtype)
 
 
 def labelled_case(config: TrainingConfig, seed: int, modes: int = 1) -> TrainingCase:
-    """Return the case of a configuration on a scan with labels."""
+    """Return the case of a configuration on a scan with labels, counts in uint16."""
     rng, N = generator(seed, "scan"), config.model.N
     y, x = np.mgrid[:_ROWS, :_COLUMNS] * _STEP
     positions = np.column_stack([x.ravel(), y.ravel()]) + rng.uniform(-1.5, 1.5, (x.size, 2)) + N

@@ -29,6 +29,7 @@ __all__ = [
     "TrainedModel",
     "TrainingPlan",
     "check_fits",
+    "check_groups",
     "check_loss",
     "needs_labels",
     "plan_training",
@@ -158,11 +159,12 @@ def plan_training(
     """Return the plan of a training run; ``weights`` default to the seeded initial ones.
 
     With ``config.resume`` they are those of the model there, whose training goes on. Raises
-    ``ValueError`` if the data does not fit the model, if there is no probe, if labels are needed
-    and missing, or if given ``weights`` are not those of this network; with ``config.resume``
-    also what :func:`ptycho.core.resume.resume_point` raises.
+    ``ValueError`` if there are no groups, if the data does not fit the model, if there is no
+    probe, if labels are needed and missing, or if given ``weights`` are not those of this network;
+    with ``config.resume`` also what :func:`ptycho.core.resume.resume_point` raises.
     """
     model = config.model
+    check_groups(len(container), "training data")
     check_fits(container, model, "training data")
     if needs_labels(config) and not container.has_labels:
         raise ValueError(
@@ -206,6 +208,14 @@ def check_fits(container: PtychoDataContainer, model: ModelConfig, what: str) ->
         raise ValueError(
             f"the {what} is grouped for gridsize {container.gridsize} but the model is configured "
             f"for gridsize {model.gridsize}: group it again"
+        )
+
+
+def check_groups(groups: int, what: str) -> None:
+    """Raise ``ValueError`` unless there are ``groups``: a loss is a mean over them."""
+    if groups < 1:
+        raise ValueError(
+            f"the {what} has no groups, and a loss is a mean over groups: give at least one"
         )
 
 

@@ -48,6 +48,12 @@ def test_the_last_batch_is_kept_and_no_validation_is_possible():
     assert plan.validation_batches() == []
 
 
+def test_no_groups_are_refused_and_not_divided_by():
+    nothing = _container().subset(slice(0, 0))
+    with pytest.raises(ValueError, match="training data has no groups"):
+        plan_training(nothing, _config())
+
+
 def test_it_starts_from_the_seeded_weights_and_the_dose():
     plan, other = (plan_training(_container(), _config(seed=seed)) for seed in (1, 2))
     assert plan.intensity_scale == pytest.approx(100 / 16)

@@ -121,6 +121,19 @@ def test_pooling_takes_the_largest_and_upsampling_repeats():
     )
 
 
+def test_no_groups_have_stages_and_no_loss():
+    weights = {"probe": np.ones((1, 32, 32, 2)), "log_scale": np.zeros(())}
+    patches, offsets = np.zeros((0, 32, 32, 4)), np.zeros((0, 1, 2, 4))
+    stages = oracle.propagate(_MODEL, weights, patches, offsets)
+    shapes = {name: value.shape for name, value in stages.items()}
+    members = dict.fromkeys(("extracted", "amplitude", "intensity"), (0, 32, 32, 4))
+    assert shapes == {"object": (0, 32, 32, 1), **members}
+    with pytest.raises(ValueError, match="no groups"):
+        oracle.evaluate_losses(TrainingConfig(model=_MODEL), 1.0, *[patches] * 3)
+    with pytest.raises(ValueError, match="no patches"):
+        oracle.stitch(patches[..., 0], np.zeros((0, 2)), 8)
+
+
 def test_losses_by_hand():
     config = TrainingConfig(model=ModelConfig(N=32), mae_weight=0.5)
     x = np.array([2.0, 0.0]).reshape(1, 1, 2, 1)

@@ -13,6 +13,7 @@ from parity.search import repro
 from parity.search.network_cases import network_cases
 from parity.search.physics_cases import physics_cases
 from parity.search.space import training_configs
+from parity.search.training_cases import training_cases
 from parity.spec.parse import load_specification
 
 process.pin()
@@ -83,6 +84,34 @@ def test_every_field_of_the_tables_is_drawn():
         assert len(seen[name]) > 1, f"{name} was always {seen[name]}"
         if allowed.startswith("{"):
             assert len(seen[name]) == allowed.count(",") + 1, name
+
+
+def _types(case):
+    return {name: value.dtype.name for name, value in case.arrays.items()}
+
+
+def test_every_type_and_batches_without_groups_are_drawn():
+    seen: dict[str, set[str]] = {}
+    sizes: dict[str, set[int]] = {"physics": set(), "network": set()}
+    small = {"largest_N": 32, "largest_gridsize": 2}
+
+    @settings(max_examples=80, database=None)
+    @given(physics_cases(**small), network_cases(**small), training_cases(**small))
+    def collect(physics, network, training):
+        sizes["physics"].add(len(physics.patches))
+        sizes["network"].add(len(network.x))
+        for name, case in (("physics", physics), ("network", network), ("training", training)):
+            for array, kind in _types(case).items():
+                seen.setdefault(f"{name} {array}", set()).add(kind)
+
+    collect()
+    assert sizes == {"physics": {0, 1, 2, 3}, "network": {0, 1, 2}}
+    real, waves = {"float32", "float64"}, {"complex64", "complex128"}
+    assert seen["physics offsets"] == seen["network offsets"] == real
+    assert seen["physics patches"] == waves
+    assert seen["training patterns"] == {"uint8", "uint16", "uint32", *real}
+    assert seen["training positions"] == real
+    assert seen["training probe"] == seen["training objects"] == waves
 
 
 def test_a_row_that_cannot_be_drawn_is_an_error(monkeypatch):

@@ -50,6 +50,10 @@ def _pair():
     return case.changed(patches=np.ones_like(case.patches))
 
 
+def _network():
+    return _drawn(network_cases(**_SMALL).filter(lambda case: len(case.x) > 0))
+
+
 def _training():
     model = ModelConfig(N=32, n_filters_scale=1)
     return labelled_case(TrainingConfig(model=model, n_groups=4, batch_size=4), 5)
@@ -94,9 +98,7 @@ def _run(script: Path, subject: str, *lines: str) -> subprocess.CompletedProcess
 
 _FAULTS = {
     "physics": (_pair, "uneven_batches", "tensorflow", "amplitude["),
-    "network": (
-        lambda: _drawn(network_cases(**_SMALL)), "bright_amplitudes", "pytorch", "amplitude[",
-    ),
+    "network": (_network, "bright_amplitudes", "pytorch", "amplitude["),
     "law": (lambda: LawCase("lone group", 7, _pair()), "uneven_batches", "pytorch", "e["),
     "training": (_training, "moving_probe", "tensorflow", "'probe' changed"),
 }  # fmt: skip

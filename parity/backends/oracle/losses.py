@@ -47,7 +47,12 @@ def evaluate_losses(
     labels: NDArray[Any] | None = None,
     bad_pixels: NDArray[Any] | None = None,
 ) -> dict[str, float]:
-    """Return ``nll``, ``mae``, ``realspace`` (NaN without labels) and ``loss``."""
+    """Return ``nll``, ``mae``, ``realspace`` (NaN without labels) and ``loss``.
+
+    Raises ``ValueError`` for no groups.
+    """
+    if len(x) == 0:
+        raise ValueError("no groups, no loss: the mean over groups is that of at least one")
     measured, predicted, rate = (
         _good(np.asarray(values, np.float64), bad_pixels) for values in (x, amplitude, intensity)
     )

@@ -63,10 +63,10 @@ def merge(config: ModelConfig, patches: Complex, offsets: Real) -> Complex:
     """
     margin = _margin(offsets)
     window = _on_canvas(_window(config), margin)
-    canvases = []
-    for b in range(patches.shape[0]):
+    canvases = np.empty((len(patches), *window.shape), np.complex128)
+    for b in range(len(patches)):
         if patches.shape[-1] == 1:
-            canvases.append(_on_canvas(patches[b, ..., 0], margin))
+            canvases[b] = _on_canvas(patches[b, ..., 0], margin)
             continue
         content = np.zeros(window.shape, np.complex128)
         cover = np.zeros(window.shape)
@@ -74,8 +74,8 @@ def merge(config: ModelConfig, patches: Complex, offsets: Real) -> Complex:
             r_x, r_y = (float(v) for v in offsets[b, 0, :, j])
             content += shift(window * _on_canvas(patches[b, ..., j], margin), -r_x, -r_y)
             cover += shift(window, -r_x, -r_y)
-        canvases.append(content / np.maximum(cover, _MERGE_FLOOR))
-    return np.stack(canvases)
+        canvases[b] = content / np.maximum(cover, _MERGE_FLOOR)
+    return canvases
 
 
 def centre(canvases: Complex, N: int) -> Complex:
@@ -89,11 +89,11 @@ def extract(config: ModelConfig, canvases: Complex, offsets: Real) -> Complex:
     count = config.gridsize**2
     if count == 1:
         return centre(canvases, config.N)
-    patches = []
-    for b, canvas in enumerate(canvases):
-        moved = [shift(canvas, *(float(v) for v in offsets[b, 0, :, j])) for j in range(count)]
-        patches.append(np.stack([centre(m[None], config.N)[0, ..., 0] for m in moved], axis=-1))
-    return np.stack(patches)
+    patches = np.empty((len(canvases), config.N, config.N, count), np.complex128)
+    for b, j in np.ndindex(len(canvases), count):
+        moved = shift(canvases[b], *(float(v) for v in offsets[b, 0, :, j]))
+        patches[b, ..., j] = centre(moved[None], config.N)[0, ..., 0]
+    return patches
 
 
 def _smoothed(wave: Complex, sigma: float) -> Complex:

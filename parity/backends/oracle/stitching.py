@@ -15,8 +15,10 @@ def stitch(patches: NDArray[Any], centres: NDArray[Any], M: int) -> NDArray[np.c
     """Return the stitched object, (S, S) complex.
 
     ``patches`` are (K, N, N), ``centres`` (K, 2) = [x, y] in pixels; the central M x M of each
-    patch is used. Pixels that no patch covers are 0.
+    patch is used. Pixels that no patch covers are 0. Raises ``ValueError`` for no patches.
     """
+    if len(patches) == 0:
+        raise ValueError("no patches, no picture")
     positions = np.asarray(centres, np.float64)
     moves = positions - positions.mean(axis=0)
     reach = 2 * math.ceil(float(np.abs(moves).max()) / 2)
