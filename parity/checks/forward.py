@@ -9,7 +9,7 @@ import numpy as np
 from parity.backends import oracle
 from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import check
-from parity.checks.samples import DIMS, describe, sample, small_model, with_short_sums
+from parity.checks.samples import describe, sample, small_model, with_short_sums
 from parity.compare import compare_named
 from ptycho.config.config import ModelConfig
 
@@ -29,15 +29,15 @@ def _judge(run: Recorder, config: ModelConfig, short: bool = False, **inputs: An
     for subject, result in results.items():
         # Physics is judged on the patches that it was given: the network's rounding is larger.
         physics = oracle.propagate(config, given.weights, result["patches"], given.offsets)
-        found = compare_named(result, {"patches": network}, ["patches"], DIMS, same_dtype=False)
+        found = compare_named(result, {"patches": network}, ["patches"], same_dtype=False)
         run.judge(subject, found, f"{family}.network", case)
-        found = compare_named(result, physics, _OUTPUTS[1:], DIMS, same_dtype=False)
+        found = compare_named(result, physics, _OUTPUTS[1:], same_dtype=False)
         run.judge(subject, found, "forward.physics", case)
         # Of scale a faint pixel may be off by a few per cent: there the pixel itself is the scale.
         faint = [each for each in found if each.name == "amplitude"]
         run.judge(subject, faint, "forward.faint", case, "elementwise")
     for left, right in run.pairs(results):
-        run.judge(PAIR, compare_named(left, right, _OUTPUTS, DIMS), f"{family}.pair", case)
+        run.judge(PAIR, compare_named(left, right, _OUTPUTS), f"{family}.pair", case)
     for subject, result in results.items():
         for name in _OUTPUTS:
             expected = "complex64" if name in ("patches", "object") else "float32"

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.compare.axes import AXES
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.core.container import ObjectLabels, PtychoDataContainer
 from ptycho.core.scaling import intensity_scale, normalise_probe
@@ -29,8 +28,6 @@ _HEAD_GAIN = 0.3
 
 #: How many weights of an output channel :func:`with_short_sums` leaves.
 _TAPS = 4
-
-DIMS = AXES
 
 
 def small_model(**fields: Any) -> ModelConfig:

@@ -12,7 +12,7 @@ from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import check
 from parity.checks.samples import Sample, describe, sample, small_model, training
 from parity.diverge.judges import REFERENCE, Judge, judge_of
-from parity.diverge.model_stages import IMAGE, STAGE_DIMS, network_stages, physics_stages
+from parity.diverge.model_stages import axes_of_stage, network_stages, physics_stages
 from parity.diverge.walk import Stage, walk_shared
 from ptycho.config.config import TrainingConfig
 from ptycho.core.weights import Weights
@@ -47,7 +47,7 @@ def _judge(run: Recorder, config: TrainingConfig, subjects: Iterable[str], modes
     given = sample(config.model, run.seed, modes=modes)
     batch, case = _Batch(config, given), f"{describe(config)}, modes={modes}"
     stages = [
-        Stage(name, STAGE_DIMS.get(name, IMAGE), 0.0, compute)
+        Stage(name, axes_of_stage(name), 0.0, compute)
         for name, compute in (*network_stages(batch), *physics_stages(batch))
     ]
     walk = walk_shared(stages, (REFERENCE, *subjects), {"scaled input": given.x})

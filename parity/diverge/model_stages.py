@@ -6,21 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from parity.backends.oracle import network
+from parity.compare.axes import AXES, IMAGES
 from parity.diverge.judges import Judge
 from ptycho.core.weights import Weights
 
-__all__ = ["IMAGE", "STAGE_DIMS", "Compute", "ModelRun", "network_stages", "physics_stages"]
+__all__ = ["Compute", "ModelRun", "axes_of_stage", "network_stages", "physics_stages"]
 
 #: Returns a judge's value of a stage from the values of the stages before it, or None.
 Compute = Callable[[str, Mapping[str, Any]], Any]
 
-#: Axes of a stage that :data:`STAGE_DIMS` does not name.
-IMAGE = ("B", "y", "x", "C")
-STAGE_DIMS = {
-    "exit wave": ("B", "C", "mode", "y", "x"),
-    "merged object": ("B", "y", "x"),
-    "loss": (),
-}
+
+def axes_of_stage(name: str) -> tuple[str, ...]:
+    """Return the axes of a stage's value; of blocks and heads those of an image."""
+    return () if name == "loss" else AXES.get(name, IMAGES)
 
 
 class ModelRun(Protocol):

@@ -18,7 +18,7 @@ import numpy as np
 from parity.backends.oracle import scaling
 from parity.callchain.scenario import package_of, tiny_config
 from parity.diverge.judges import REFERENCE, Judge, judge_of
-from parity.diverge.model_stages import IMAGE, STAGE_DIMS, Compute, network_stages, physics_stages
+from parity.diverge.model_stages import Compute, axes_of_stage, network_stages, physics_stages
 from parity.diverge.plain import expected_plain, judge_plain
 from parity.diverge.walk import Divergence, Stage, StageResult, judge_values
 from parity.ledger import Tolerance
@@ -34,12 +34,6 @@ from ptycho.simulation.simulate import built_in_scan
 
 __all__ = ["Setting", "free_walk", "shared_stages", "tap_rows"]
 
-_DIMS = {
-    **STAGE_DIMS,
-    "groups": ("B", "C"),
-    "stitched object": ("y", "x"),
-    "object patches": ("B", "y", "x", "one"),
-}
 _M = 10
 
 
@@ -193,7 +187,7 @@ def _stage(
 ) -> Stage:
     id = rows[name].cells["Tolerance"] if name in rows else "forward.pair"
     limit = None if id in ("equal", "shared") else tolerances[id].value
-    return Stage(name, _DIMS.get(name, IMAGE), limit, compute, id)
+    return Stage(name, axes_of_stage(name), limit, compute, id)
 
 
 def shared_stages(
