@@ -21,7 +21,7 @@ __all__ = ["add_tolerances", "history_lines", "tolerances_command"]
 def add_tolerances(parser: Any) -> None:
     """Add the flags of ``tolerances`` beside those that choose checks."""
     parser.add_argument(
-        "--seeds", type=int, default=3, metavar="K", help="measure with seeds 0 to K-1 (default: 3)"
+        "--seeds", type=int, default=5, metavar="K", help="measure with seeds 0 to K-1 (default: 5)"
     )
     parser.add_argument(
         "--history", action="store_true", help="only compare the ledgers with an earlier revision"
