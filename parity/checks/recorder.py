@@ -144,6 +144,7 @@ class Recorder:
         tolerance: str,
         case: str,
         dims: Mapping[str, Sequence[str]] | None = None,
+        figure: Figure = "scale_relative",
     ) -> None:
         """Compare each backend's named arrays with the reference, and the backends pairwise.
 
@@ -153,9 +154,9 @@ class Recorder:
         names = list(reference)
         for name, result in results.items():
             found = compare_named(result, reference, names, dims, same_dtype=False)
-            self.judge(name, found, tolerance, case)
+            self.judge(name, found, tolerance, case, figure)
         for left, right in self.pairs(results):
-            self.judge(PAIR, compare_named(left, right, names, dims), tolerance, case)
+            self.judge(PAIR, compare_named(left, right, names, dims), tolerance, case, figure)
 
     def pairs(self, results: Mapping[str, T]) -> list[tuple[T, T]]:
         """Return the unordered pairs of results, for verdicts about the pair."""

@@ -53,7 +53,11 @@ def optimiser(run: Recorder) -> None:
 
 @check("U-3", "Gradient descent with momentum, and weight decay of all three optimisers")
 def descent_and_decay(run: Recorder) -> None:
-    """Four steps at changing rates; from zero, and from weights of all sizes that decay."""
+    """Four steps at changing rates; from zero, and from weights of all sizes that decay.
+
+    Adam adds the decay to the gradient and takes a step of full size along the sum: where the two
+    cancel, along rounding. So of these weights the root mean square of a tensor is judged.
+    """
     sgd = training(small_model(), probe_trainable=True, optimizer="sgd", momentum=0.8)
     values = sample(sgd.model, run.seed).weights
     zero = {name: np.zeros_like(value) for name, value in values.items()}
@@ -61,10 +65,12 @@ def descent_and_decay(run: Recorder) -> None:
     _judge_updates(run, dataclasses.replace(sgd, momentum=0.0), zero)
     for name in ("adam", "adamw", "sgd"):
         config = dataclasses.replace(sgd, optimizer=name, weight_decay=0.3)
-        _judge_updates(run, config, values)
+        _judge_updates(run, config, values, single=name != "adam")
 
 
-def _judge_updates(run: Recorder, config: TrainingConfig, start: Arrays) -> None:
+def _judge_updates(
+    run: Recorder, config: TrainingConfig, start: Arrays, single: bool = True
+) -> None:
     gradients = _spread_gradients(run.seed, start, 4)
     rates = [1e-3, 1e-3, 5e-4, 2e-3]
     exact, state = {n: v.astype(np.float64) for n, v in start.items()}, oracle.OptimiserState()
@@ -72,7 +78,11 @@ def _judge_updates(run: Recorder, config: TrainingConfig, start: Arrays) -> None
         widened = {name: value.astype(np.float64) for name, value in gradient.items()}
         exact = oracle.optimiser_step(config, state, exact, widened, rate)
     moved = run.collect(lambda b: b.optimiser_steps(config, start, gradients, rates))
-    run.judge_against(moved, exact, "training.adam", describe(config))
+    case = describe(config)
+    if single:
+        run.judge_against(moved, exact, "training.adam", case)
+    else:
+        run.judge_against(moved, exact, "training.decay", case, figure="rms")
 
 
 def _rate(config: TrainingConfig, epoch: int) -> float:
