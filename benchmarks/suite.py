@@ -7,8 +7,9 @@ Each row runs in a process of its own, so that its peak memory is its own: the s
 convolutions, one scatter-add) in turns, medians of several runs. pytest-benchmark times calls in
 one process; it knows no floors, no peaks and no imports.
 
-Writes results.json, table.md and plots into ``--output``. Exit code: 0 every target is met, 1 one
-is missed, 2 a row failed.
+Writes results.json, table.md and plots into ``--output``, after an interrupt too, of what was
+measured until then. Exit code: 0 every target is met, 1 one is missed, 2 a row failed, 130 after an
+interrupt.
 """
 
 from __future__ import annotations
@@ -80,6 +81,26 @@ def run(row: Row, args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def measured(rows: list[Row], figures: dict[str, Any], args: argparse.Namespace) -> bool:
+    """Measure rows into ``figures``; return False where an interrupt ended it."""
+    for number, row in enumerate(rows, 1):
+        print(f"[{number}/{len(rows)}] {row.key}", file=sys.stderr, flush=True)
+        if row.key in figures:
+            continue
+        try:
+            found = run(row, args)
+        except KeyboardInterrupt:
+            print("interrupted: what was measured is written", file=sys.stderr, flush=True)
+            return False
+        if "failed" in found:
+            alike = [each.key for each in rows if row.together and each.together == row.together]
+            found = dict.fromkeys(alike or [row.key], found)
+        elif not row.together:
+            found = {row.key: found}
+        figures.update(found)
+    return True
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the suite, or with ``--row`` one row of it."""
     args = build_parser().parse_args(argv)
@@ -99,17 +120,8 @@ def main(argv: list[str] | None = None) -> int:
     results["machine"] = facts(with_threads(args.threads))
     results["clock"] = "processor" if args.cpu else "wall"
     start = time.perf_counter()
-    for number, row in enumerate(rows, 1):
-        print(f"[{number}/{len(rows)}] {row.key}", file=sys.stderr, flush=True)
-        if row.key in results["rows"]:
-            continue
-        found = run(row, args)
-        if "failed" in found:
-            alike = [each.key for each in rows if row.together and each.together == row.together]
-            found = dict.fromkeys(alike or [row.key], found)
-        elif not row.together:
-            found = {row.key: found}
-        results["rows"].update(found)
+    whole = measured(rows, results["rows"], args)
+    rows = [row for row in rows if row.key in results["rows"]]
     results["flat"] = flatness(rows, results["rows"])
     results["total_seconds"] = time.perf_counter() - start
     args.output.mkdir(parents=True, exist_ok=True)
@@ -118,6 +130,8 @@ def main(argv: list[str] | None = None) -> int:
     (args.output / "table.md").write_text(text, encoding="utf-8")
     draw(rows, results, args.output)
     print(json.dumps(results, indent=1) if args.json else text)
+    if not whole:
+        return 130
     return 2 if failures else 1 if misses else 0
 
 

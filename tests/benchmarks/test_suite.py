@@ -66,3 +66,21 @@ def test_rows_measured_together_fail_together_and_once(tmp_path: Path) -> None:
     done = run("-c", code)
     assert done.returncode == 12
     assert done.stdout.count("failed: ") == 2
+
+
+def test_an_interrupt_keeps_what_was_measured(tmp_path: Path) -> None:
+    code = (
+        "import sys; from benchmarks import suite\n"
+        "original, calls = suite.run, []\n"
+        "def run(*given):\n"
+        "    calls.append(given)\n"
+        "    if len(calls) > 1: raise KeyboardInterrupt\n"
+        "    return original(*given)\n"
+        "suite.run = run\n"
+        "words = ['--only', '2000 positions', '--quick', '--output', sys.argv[1]]\n"
+        "sys.exit(suite.main(words))"
+    )
+    done = run("-c", code, str(tmp_path))
+    assert done.returncode == 130, done.stderr
+    assert "interrupted" in done.stderr
+    assert len(json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["rows"]) == 1
