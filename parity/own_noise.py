@@ -130,10 +130,9 @@ def evaluations(backend: Backend, seed: int, points: Points) -> Values:
 
 def trained(result: TrainedRun) -> Values:
     """Return the losses and weights of a training by the tolerances that they are held to."""
-    import numpy as np
+    from parity.checks.training import curves_of
 
-    losses = {"step_losses": result.step_losses, **result.history}
-    curves = {name: np.asarray(values, np.float64) for name, values in losses.items()}
+    curves = curves_of(result)
     return {
         "training.first_losses": {"first: step_losses": curves["step_losses"][:3]},
         "training.losses": curves,
@@ -145,21 +144,13 @@ def steps(backend: Backend, seed: int) -> Values:
     """Return how far each weight has moved after four steps with clipping."""
     import numpy as np
 
-    from parity.checks.samples import scan_container, small_model, training
+    from parity.checks.samples import scan_container
+    from parity.checks.training import CLIPPED_STEPS
     from ptycho.core.training_plan import plan_training
 
-    config = training(
-        small_model(probe_big=False),
-        batch_size=4,
-        nepochs=2,
-        validation_fraction=0.0,
-        gradient_clip_val=0.05,
-        scheduler="Exponential",
-        probe_trainable=True,
-    )
     container = scan_container(1, seed, groups=8)
-    start = plan_training(container, config).weights
-    found = backend.train_steps(config, container, 4).weights
+    start = plan_training(container, CLIPPED_STEPS).weights
+    found = backend.train_steps(CLIPPED_STEPS, container, 4).weights
     return {"training.update": {n: np.asarray(v, np.float64) - start[n] for n, v in found.items()}}
 
 

@@ -78,8 +78,7 @@ def check(
 
     ``judges`` says which verdicts it gives: ``backend`` (one for each backend), ``pair``, or both;
     ``framework`` whether it needs the backends' frameworks; ``quick`` whether it belongs to the
-    fast tier where it needs none; ``prepare`` starts what takes a
-    while, given the seed.
+    fast tier where it needs none; ``prepare`` starts what takes a while, given the seed.
     Raises ``ValueError`` for an id that is taken.
     """
 

@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
-
-from numpy.typing import NDArray
 
 from parity.backends import CONTRACTED
 from parity.checks.recorder import PAIR, Recorder
 from parity.checks.registry import check
-from parity.checks.samples import Sample, describe, sample, small_model, training
-from parity.diverge.judges import REFERENCE, Judge, judge_of
-from parity.diverge.model_stages import axes_of_stage, network_stages, physics_stages
+from parity.checks.samples import describe, sample, small_model, training
+from parity.diverge.judges import REFERENCE, judge_of
+from parity.diverge.model_stages import ModelRun, axes_of_stage, network_stages, physics_stages
 from parity.diverge.walk import Stage, walk_shared
 from ptycho.config.config import TrainingConfig
-from ptycho.core.weights import Weights
-
-
-class _Batch:
-    """A seeded batch, and its judges."""
-
-    def __init__(self, config: TrainingConfig, given: Sample) -> None:
-        self._config, self._given = config, given
-        self._judges: dict[str, Judge] = {}
-
-    @property
-    def weights(self) -> Weights:
-        return self._given.weights
-
-    @property
-    def offsets(self) -> NDArray[Any]:
-        return self._given.offsets
-
-    @property
-    def intensity_scale(self) -> float:
-        return self._given.intensity_scale
-
-    def judge(self, name: str) -> Judge:
-        if name not in self._judges:
-            self._judges[name] = judge_of(name, self._config, self._given.weights)
-        return self._judges[name]
 
 
 def _judge(run: Recorder, config: TrainingConfig, subjects: Iterable[str], modes: int = 1) -> None:
     given = sample(config.model, run.seed, modes=modes)
-    batch, case = _Batch(config, given), f"{describe(config)}, modes={modes}"
+    judge = cache(lambda name: judge_of(name, config, given.weights))
+    batch = ModelRun(given.weights, given.offsets, given.intensity_scale, judge)
+    case = f"{describe(config)}, modes={modes}"
     stages = [
         Stage(name, axes_of_stage(name), 0.0, compute)
         for name, compute in (*network_stages(batch), *physics_stages(batch))

@@ -108,6 +108,18 @@ def _reference_updates(
     return {name: exact[name] - start[name] for name in exact}
 
 
+_FOUR_STEPS: dict[str, Any] = {"batch_size": 4, "nepochs": 2, "validation_fraction": 0.0}
+
+#: Four steps of eight groups, clipped by norm on a schedule.
+CLIPPED_STEPS = training(
+    small_model(probe_big=False),
+    **_FOUR_STEPS,
+    gradient_clip_val=0.05,
+    scheduler="Exponential",
+    probe_trainable=True,
+)
+
+
 @check("U-2", "Training steps: batches, clipping, schedule and Adam as in float64", ("backend",))
 def steps(run: Recorder) -> None:
     """Four steps over two epochs, clipped by norm on a schedule, and clipped by value.
@@ -115,13 +127,9 @@ def steps(run: Recorder) -> None:
     Adam makes steps of full size from gradients that are rounding noise, so single elements may
     differ: the root mean square over a tensor is judged.
     """
-    variants: tuple[dict[str, Any], ...] = (
-        {"gradient_clip_val": 0.05, "scheduler": "Exponential", "probe_trainable": True},
-        {"gradient_clip_val": 1e-3, "gradient_clip_algorithm": "value"},
-    )
-    model, container = small_model(probe_big=False), scan_container(1, run.seed, groups=8)
-    for fields in variants:
-        config = training(model, batch_size=4, nepochs=2, validation_fraction=0.0, **fields)
+    by_value = {"gradient_clip_val": 1e-3, "gradient_clip_algorithm": "value"}
+    container = scan_container(1, run.seed, groups=8)
+    for config in (CLIPPED_STEPS, training(CLIPPED_STEPS.model, **_FOUR_STEPS, **by_value)):
         _judge_steps(run, config, container)
 
 
@@ -161,7 +169,8 @@ def twenty_steps(run: Recorder, backend: Backend) -> TrainedRun:
     )
 
 
-def _numbers(result: TrainedRun) -> Arrays:
+def curves_of(result: TrainedRun) -> Arrays:
+    """Return the losses of the steps and the history of a training as arrays."""
     lists = {"step_losses": result.step_losses, **result.history}
     return {name: np.asarray(values, np.float64) for name, values in lists.items()}
 
@@ -176,14 +185,14 @@ def trainings(run: Recorder) -> None:
         losses = first[subject].step_losses
         what = f"{len(losses)} step losses, from {losses[0]} to {losses[-1]}; expected 20, falling"
         run.require(subject, len(losses) == 20 and losses[-1] < losses[0], what)
-        same = compare_named(_numbers(first[subject]), _numbers(again[subject]))
+        same = compare_named(curves_of(first[subject]), curves_of(again[subject]))
         run.judge_equal(subject, same, "repeated run")
         weights = compare_named(first[subject].weights, again[subject].weights)
         run.judge_equal(subject, weights, "repeated run")
     for left, right in run.pairs(first):
         early = compare(left.step_losses[:3], right.step_losses[:3], "step_losses", ("step",))
         run.judge(PAIR, [early], "training.first_losses", describe(TWENTY_STEPS))
-        found = compare_named(_numbers(left), _numbers(right))
+        found = compare_named(curves_of(left), curves_of(right))
         run.judge(PAIR, found, "training.losses", describe(TWENTY_STEPS))
         found = compare_named(left.weights, right.weights)
         run.judge(PAIR, found, "training.weights", describe(TWENTY_STEPS), "rms")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from parity.backends.oracle import network
 from parity.compare.axes import AXES, IMAGES
@@ -21,27 +22,18 @@ def axes_of_stage(name: str) -> tuple[str, ...]:
     return () if name == "loss" else AXES.get(name, IMAGES)
 
 
-class ModelRun(Protocol):
-    """What the stages of one batch start from, besides "scaled input"."""
+@dataclass(frozen=True)
+class ModelRun:
+    """What the stages of one batch start from, besides "scaled input".
 
-    @property
-    def weights(self) -> Weights:
-        """Canonical weights."""
-        ...
+    ``weights`` are canonical, ``offsets`` relative coordinates in pixels (B, 1, 2, C),
+    ``intensity_scale`` is s0, and ``judge`` returns the judge of a name.
+    """
 
-    @property
-    def offsets(self) -> Any:
-        """Relative coordinates of the batch in pixels, (B, 1, 2, C)."""
-        ...
-
-    @property
-    def intensity_scale(self) -> float:
-        """s0."""
-        ...
-
-    def judge(self, name: str) -> Judge:
-        """Return the judge of that name."""
-        ...
+    weights: Weights
+    offsets: Any
+    intensity_scale: float
+    judge: Callable[[str], Judge]
 
 
 def _block(run: ModelRun, name: str, given: str) -> tuple[str, Compute]:

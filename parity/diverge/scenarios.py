@@ -18,7 +18,13 @@ import numpy as np
 from parity.backends.oracle import scaling
 from parity.callchain.scenario import package_of, tiny_config
 from parity.diverge.judges import REFERENCE, Judge, judge_of
-from parity.diverge.model_stages import Compute, axes_of_stage, network_stages, physics_stages
+from parity.diverge.model_stages import (
+    Compute,
+    ModelRun,
+    axes_of_stage,
+    network_stages,
+    physics_stages,
+)
 from parity.diverge.plain import expected_plain, judge_plain
 from parity.diverge.walk import Divergence, Stage, StageResult, judge_values
 from parity.ledger import Tolerance
@@ -28,7 +34,6 @@ from ptycho import params
 from ptycho.config.config import TrainingConfig
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.training_plan import TrainingPlan, plan_training
-from ptycho.core.weights import Weights
 from ptycho.raw_data import RawData
 from ptycho.simulation.simulate import built_in_scan
 
@@ -93,19 +98,10 @@ class Setting:
         return self.container(self.backends[0]).batch_offsets(indices)
 
     @property
-    def offsets(self) -> Any:
-        """Relative coordinates of the first batch."""
-        return self.offsets_of(self.first_batch)
-
-    @property
-    def weights(self) -> Weights:
-        """The initial weights."""
-        return self.plan.weights
-
-    @property
-    def intensity_scale(self) -> float:
-        """What the training scales its data by."""
-        return self.plan.intensity_scale
+    def model_run(self) -> ModelRun:
+        """What the stages of the model start from: the first batch, with the initial weights."""
+        offsets = self.offsets_of(self.first_batch)
+        return ModelRun(self.plan.weights, offsets, self.plan.intensity_scale, self.judge)
 
     def judge(self, name: str) -> Judge:
         """Return a judge of the initial weights."""
@@ -196,7 +192,8 @@ def shared_stages(
     """Return the stages of a scenario that can be computed one by one, in order."""
     rows = {row.cells["Tap"]: row for row in load_specification().of_table("taps")}
     if scenario == "train":
-        made = [*_data_stages(setting), *network_stages(setting), *physics_stages(setting)]
+        run = setting.model_run
+        made = [*_data_stages(setting), *network_stages(run), *physics_stages(run)]
     elif scenario in ("infer", "stitch"):
         made = _inference_stages(setting)[: 2 if scenario == "infer" else 3]
     else:

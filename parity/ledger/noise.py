@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parity.ledger.tolerances import LedgerError, Tolerance, read_entries, require_fields
+from parity.ledger.tolerances import LedgerError, Tolerance, entries_by_id, require_fields
 
 __all__ = ["DEFAULT_PATH", "Noise", "below_noise", "load_noise"]
 
@@ -52,13 +52,7 @@ def _parse(entry: Mapping[str, Any], place: str) -> Noise:
 
 def load_noise(path: Path = DEFAULT_PATH) -> dict[str, Noise]:
     """Return the ledger by tolerance; :class:`LedgerError` for anything malformed or twice."""
-    found: dict[str, Noise] = {}
-    for place, entry in read_entries(path, "noise"):
-        noise = _parse(entry, place)
-        if noise.id in found:
-            raise LedgerError(f"{place}: this id is listed twice")
-        found[noise.id] = noise
-    return found
+    return entries_by_id(path, "noise", _parse)
 
 
 def below_noise(tolerances: Mapping[str, Tolerance], noise: Mapping[str, Noise]) -> list[str]:

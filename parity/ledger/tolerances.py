@@ -9,10 +9,12 @@ from __future__ import annotations
 import datetime
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Entry = TypeVar("Entry")
 
 DEFAULT_PATH = Path(__file__).with_name("tolerances.toml")
 
@@ -122,12 +124,22 @@ def read_entries(path: Path, table: str) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+def entries_by_id(
+    path: Path, table: str, parse: Callable[[dict[str, Any], str], Entry]
+) -> dict[str, Entry]:
+    """Return each ``[[table]]`` entry of a TOML file as ``parse(entry, place)`` makes it, by id.
+
+    Raises :class:`LedgerError` for an id that is listed twice.
+    """
+    found: dict[str, Entry] = {}
+    for place, entry in read_entries(path, table):
+        parsed = parse(entry, place)
+        if entry["id"] in found:
+            raise LedgerError(f"{place}: this id is listed twice")
+        found[entry["id"]] = parsed
+    return found
+
+
 def load_tolerances(path: Path = DEFAULT_PATH) -> dict[str, Tolerance]:
     """Return the ledger by id; :class:`LedgerError` for anything malformed or listed twice."""
-    tolerances: dict[str, Tolerance] = {}
-    for place, entry in read_entries(path, "tolerance"):
-        tolerance = _parse(entry, place)
-        if tolerance.id in tolerances:
-            raise LedgerError(f"{place}: this id is listed twice")
-        tolerances[tolerance.id] = tolerance
-    return tolerances
+    return entries_by_id(path, "tolerance", _parse)
