@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,15 @@ def _predictor(backend: str, trained: Any) -> Any:
     return model_manager.ObjectPredictor.of(trained)
 
 
+def _as_trained(backend: str) -> AbstractContextManager[None]:
+    """Return what a training of this backend runs in, for steps and their floors."""
+    if backend == "pytorch":
+        from ptycho_torch.process_settings import training_settings
+
+        return training_settings()
+    return nullcontext()
+
+
 def _traced(backend: str) -> int:
     """Return how many functions were traced in this process; PyTorch traces none."""
     if backend == "pytorch":
@@ -250,14 +260,16 @@ def _spent(train: Callable[..., Any], scene: Scene, epochs: int) -> tuple[float,
     return time.perf_counter() - clock, time.process_time() - processor
 
 
-def _beyond_steps(train: Callable[..., Any], scene: Scene, step: Action, runs: int) -> list[float]:
+def _beyond_steps(backend: str, scene: Scene, step: Action, runs: int) -> list[float]:
     """Return what an epoch takes beyond its steps, relative to these: of clock and processor."""
+    train = _training(backend).train
     steps = scene.plan.steps_per_epoch
     found: list[tuple[float, ...]] = []
     for _ in range(runs):
         short = _spent(train, scene, 1)
         long = _spent(train, scene, 1 + _EPOCHS)
-        bare = in_turns({"step": step}, steps)["step"]
+        with _as_trained(backend):
+            bare = in_turns({"step": step}, steps)["step"]
         epoch = [(b - a) / _EPOCHS for a, b in zip(short, long, strict=True)]
         found.append(tuple(e / (steps * s) - 1 for e, s in zip(epoch, bare, strict=True)))
     return [statistics.median(each) for each in zip(*found, strict=True)]
@@ -276,10 +288,13 @@ def measure(backend: str, N: int, gridsize: int, batch: int, runs: int) -> dict[
     predictor = _predictor(backend, trained)
     _, *inputs = scene.batch()
     actions["prediction"] = lambda: predictor.predict(inputs, batch_size=batch)
-    took = in_turns(actions, runs)
+    stepping = {name: actions.pop(name) for name in ("step", "floor of step")}
+    with _as_trained(backend):
+        took = in_turns(stepping, runs)
+    took |= in_turns(actions, runs)
     step, prediction = took["step"][0], took["prediction"][0]
     whole = scene.plan.steps_per_epoch * step
-    beyond = _beyond_steps(training.train, scene, actions["step"], (runs + 1) // 3)
+    beyond = _beyond_steps(backend, scene, stepping["step"], (runs + 1) // 3)
     return {
         "backend": backend,
         "N": N,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,7 +13,6 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.warnings import PossibleUserWarning
 from numpy.typing import NDArray
 
 from ptycho.config.config import TrainingConfig
@@ -50,6 +47,7 @@ from ptycho_torch.model import (
 )
 from ptycho_torch.model_manager import save
 from ptycho_torch.moments import get_moments, set_moments
+from ptycho_torch.process_settings import training_settings
 from ptycho_torch.processes import check_processes
 
 __all__ = ["LearningRate", "Recorder", "build_module", "loss_gradients", "train"]
@@ -226,8 +224,7 @@ def train(
             config.nepochs, plan.steps_per_epoch, "PyTorch", shown, first_epoch=plan.first_epoch
         ) as bar,
         tempfile.TemporaryDirectory() as scratch,
-        _quiet_lightning(),
-        _global_settings_restored(),
+        training_settings(),
         after_epoch(config, "PyTorch", save, rank_zero_only.rank == 0) as after,
     ):
         recorder = Recorder(learning_rate, bar, plan.history(), plan.first_epoch)
@@ -359,40 +356,3 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, loaders: tuple[Any, An
     except KeyboardInterrupt:
         return True
     return bool(trainer.interrupted)
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Hold back Lightning's notes on devices and workers, here only."""
-    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
-    loggers = [logging.getLogger(name) for name in (*names, "lightning.fabric.utilities.rank_zero")]
-    levels = [each.level for each in loggers]
-    try:
-        for each in loggers:
-            each.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PossibleUserWarning)
-            warnings.filterwarnings("ignore", module=r"lightning\.")
-            yield
-    finally:
-        for each, level in zip(loggers, levels, strict=True):
-            each.setLevel(level)
-
-
-@contextlib.contextmanager
-def _global_settings_restored() -> Iterator[None]:
-    """Undo what Lightning changes for the whole process: determinism, cuDNN, gradients."""
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    grad = torch.is_grad_enabled()
-    filling = torch.utils.deterministic.fill_uninitialized_memory
-    try:
-        # Every tensor here is written before it is read: filling it first only costs time.
-        torch.utils.deterministic.fill_uninitialized_memory = False
-        yield
-    finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        torch.backends.cudnn.benchmark = benchmark
-        torch.utils.deterministic.fill_uninitialized_memory = filling
-        torch.set_grad_enabled(grad)

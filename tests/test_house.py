@@ -37,6 +37,7 @@ SINGLE_ROOMS = {
         "helper.py": "the field's name for stitching; TensorFlow has tf_helper.py",
         "config_params.py": "configurations of the client's second plugin, which is PyTorch's",
         "config_bridge.py": "from these to the configurations that both backends share",
+        "process_settings.py": "Lightning changes the process; TensorFlow gains nothing by more",
         "processes.py": "Lightning starts processes; TensorFlow trains in one",
         "config_factory.py": "the one execution configuration that there is, PyTorch's, is merged",
         "cli/shared.py": "what the two commands below share",
