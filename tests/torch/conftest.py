@@ -1,5 +1,7 @@
 """A tiny simulated scan, built with NumPy alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.config.execution import PyTorchExecutionConfig
 from ptycho.core.workflow import create_container
 from ptycho.raw_data import RawData
+from ptycho.simulation.simulate import built_in_scan
 
 N = 32
 
@@ -27,6 +30,13 @@ def scan() -> RawData:
         x, y, None, None, np.abs(waves).astype(np.float32), probe, np.zeros(40, int),
         objectGuess=obj,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def scan_file(tmp_path_factory) -> Path:
+    """An NPZ file with twenty patterns (32, 32) of the built-in scan."""
+    folder = tmp_path_factory.mktemp("scan")
+    return built_in_scan(seed=3, N=32, n_positions=20).to_file(folder / "scan.npz")
 
 
 @pytest.fixture

@@ -14,25 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import pytest
 import torch
 
 from ptycho.cli import train as common_train
 from ptycho.config.config import ModelConfig, TrainingConfig
-from ptycho.simulation.simulate import built_in_scan
 from ptycho.workflows import backend_selector
-from ptycho_torch import inference, model_manager, train
+from ptycho_torch import train
 from ptycho_torch.config_factory import create_training_payload
 
 SMALL = ["--nepochs=2", "--batch_size=4", "--n_groups=12", "--n_filters_scale=1", "--quiet"]
-
-
-@pytest.fixture(scope="module")
-def scan(tmp_path_factory) -> Path:
-    return built_in_scan(seed=3, N=32, n_positions=20).to_file(
-        tmp_path_factory.mktemp("scan") / "scan.npz"
-    )
 
 
 @dataclasses.dataclass
@@ -54,14 +45,16 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def run(scan, tmp_path_factory):
+def run(scan_file, tmp_path_factory):
     """Return a function that trains with flags, once for equal ones, and tells what was seen."""
     known: dict[tuple, Seen] = {}
 
     def training(*flags: str, command: Any = train, start: tuple[str, ...] = tuple(SMALL)) -> Seen:
         key = (command.__name__, start, *flags)
         if key not in known:
-            known[key] = _watched(command, scan, tmp_path_factory.mktemp("run"), [*start, *flags])
+            known[key] = _watched(
+                command, scan_file, tmp_path_factory.mktemp("run"), [*start, *flags]
+            )
         return known[key]
 
     return training
@@ -357,7 +350,7 @@ def test_the_common_command_has_every_execution_flag():
     assert {f"torch_{f.name}" for f in dataclasses.fields(PyTorchExecutionConfig)} <= known
 
 
-def test_resume_goes_on(run, scan, tmp_path):
+def test_resume_goes_on(run, scan_file, tmp_path):
     whole = run("--learning_rate=1e-4", "--nepochs=3")
     first = run("--learning_rate=1e-4", "--nepochs=2", "--enable-checkpointing")
     folder = first.files["wts.h5.zip"].parent
@@ -389,51 +382,13 @@ def test_deprecated_flags_are_said(run):
 
 
 def test_a_missing_log_package_ends_the_command_before_anything(
-    scan, tmp_path, monkeypatch, capsys
+    scan_file, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    flags = [f"--train_data_file={scan}", f"--output_dir={tmp_path / 'out'}", *SMALL[:-1]]
+    flags = [f"--train_data_file={scan_file}", f"--output_dir={tmp_path / 'out'}", *SMALL[:-1]]
     assert train.main([*flags, "--logger=mlflow"]) == 1
     assert "pip install mlflow" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-# ------------------------------------------------------------------ inference
-
-
-def test_inference_flags(run, scan, tmp_path, monkeypatch, capsys):
-    bundle = run().files["wts.h5.zip"].parent
-    loaded = []
-    original = model_manager.ObjectPredictor.predict
-
-    def recording(self, inputs, batch_size=None):
-        loaded.append((self.accelerator, self.batch_size))
-        return original(self, inputs, batch_size)
-
-    monkeypatch.setattr(model_manager.ObjectPredictor, "predict", recording)
-    base = [f"--model_path={bundle}", f"--test_data={scan}", f"--output_dir={tmp_path}", "--M=10"]
-    assert inference.main([*base]) == 0
-    plain = np.load(tmp_path / "reconstruction.npz")["object"]
-    assert loaded[-1] == ("auto", 32)
-    assert inference.main([*base, "--accelerator=cpu", "--inference-batch-size=3"]) == 0
-    assert loaded[-1] == ("cpu", 3)
-    capsys.readouterr()
-    assert inference.main([*base, "--device=cpu", "--num-workers=2"]) == 0
-    assert loaded[-1] == ("cpu", 32)
-    said = capsys.readouterr().err
-    assert "--device is deprecated" in said
-    assert "--num-workers has no effect" in said
-    again = np.load(tmp_path / "reconstruction.npz")["object"]
-    np.testing.assert_allclose(again, plain, atol=1e-5)
-
-
-def test_inference_refuses_in_one_line(scan, tmp_path, capsys):
-    flags = [f"--test_data={scan}", f"--output_dir={tmp_path}"]
-    assert inference.main(flags) == 2
-    assert "--model_path is required" in capsys.readouterr().err
-    assert inference.main([*flags, f"--model_path={tmp_path / 'none'}"]) == 2
-    assert "no saved model" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("module", ["ptycho_torch.train", "ptycho_torch.inference"])
@@ -447,8 +402,13 @@ def test_help_loads_no_framework(module):
     assert f"usage: python -m {module}" in done.stdout
 
 
-def test_the_factory_and_the_command_agree(scan, tmp_path):
-    payload = create_training_payload(scan, tmp_path, {"nepochs": 3, "gridsize": 2})
-    flags = [f"--train_data_file={scan}", f"--output_dir={tmp_path}", "--nepochs=3", "--gridsize=2"]
+def test_the_factory_and_the_command_agree(scan_file, tmp_path):
+    payload = create_training_payload(scan_file, tmp_path, {"nepochs": 3, "gridsize": 2})
+    flags = [
+        f"--train_data_file={scan_file}",
+        f"--output_dir={tmp_path}",
+        "--nepochs=3",
+        "--gridsize=2",
+    ]
     job = train.read_job(train.build_parser().parse_args(flags))
     assert (job.config, job.execution) == (payload.training_config, payload.execution_config)
