@@ -54,8 +54,8 @@ def axes_of(name: str, rank: int) -> tuple[str, ...]:
     a path (``first/encoder/block1/conv1/kernel``) and a validation loss (``val_nll``) the last part
     counts.
     """
-    value = name.rsplit(": ", 1)[-1]
-    known = AXES.get(value) or AXES.get(value.rsplit("/", 1)[-1].removeprefix("val_"), ())
+    value = name.rpartition(": ")[2]
+    known = AXES.get(value) or AXES.get(value.rpartition("/")[2].removeprefix("val_"), ())
     if known[:1] == ("B",) and rank == len(known) - 1:
         return known[1:]
     return known if rank == len(known) else ()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from parity.compare import compare, compare_named, median
+from parity.compare.axes import axes_of
 
 _ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True, width=64)
 _SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
@@ -178,6 +179,9 @@ def test_each_figure_is_held_against_its_own_limit():
     found = compare(np.array([1.0, 1, 1, 1]), np.array([1.0, 1, 1, 2]))
     assert found.figure("scale_relative") == 0.5
     assert found.figure("rms") == pytest.approx(1 / math.sqrt(7))
+    small = compare(np.array([1.0, 0.1]), np.array([1.0, 0.2]))
+    assert small.figure("elementwise") == pytest.approx(0.5)
+    assert small.figure("scale_relative") == pytest.approx(0.1)
     assert not found.within(0.4)
     assert found.within(0.4, "rms")
     assert not found.within(0.3, "rms")
@@ -259,6 +263,7 @@ def test_named_comparison_passes_on_axes_and_the_demand_for_one_dtype():
         ("step_losses", (9,), ("step",)),
         ("val_loss", (9,), ("epoch",)),
         ("dark: probe", (1, 5, 5, 2), ("mode", "y", "x", "part")),
+        ("Adam: second moments: probe", (1, 5, 5, 2), ("mode", "y", "x", "part")),
         ("terms: d loss / d x", (2, 5, 5, 4), ("B", "y", "x", "C")),
         ("amplitude", (5, 4), ("axis0", "axis1")),
         ("kernel", (3, 4, 8), ("axis0", "axis1", "axis2")),
@@ -273,6 +278,11 @@ def test_axes_have_the_names_that_go_with_the_array(name, shape, axes):
     assert tuple(found.where) == axes
     assert all(found.where[axis] == side - 1 for axis, side in zip(axes, shape, strict=True))
     assert found.nameless == any("axis" in axis for axis in axes)
+
+
+@pytest.mark.parametrize(("name", "rank"), [("amplitude", 2), ("kernel", 3), ("canvas", 3)])
+def test_no_axes_are_named_of_an_array_of_another_rank(name, rank):
+    assert axes_of(name, rank) == ()
 
 
 def test_names_that_are_given_go_before_those_that_are_known():
