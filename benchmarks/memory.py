@@ -1,7 +1,7 @@
 """The most memory that training and inference take, beside the size of the scan.
 
     python benchmarks/memory.py [--patterns 20000] [--backend tensorflow|pytorch]
-        [--gridsize 1|2|3] [--json FILE]
+        [--gridsize 1|2|3] [--n_filters_scale 2] [--json FILE]
 
 Runs ``ptycho_train`` and ``ptycho_inference`` on a scan of float32 patterns of 64 x 64 pixels, for
 gridsize 1, 2 and 3, each in a process of its own, and on one of 200 patterns: what that takes is
@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -22,12 +20,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import resident
 from parity import process
 from ptycho.simulation.simulate import built_in_scan
 
 N, FEW = 64, 200
-#: A small network and few groups: neither has a part in what the scan takes.
-SETTINGS = ("--n_filters_scale=1", "--n_groups=64", "--nepochs=1", "--validation_fraction=0")
+#: Few groups: they have no part in what the scan takes.
+SETTINGS = ("--n_groups=64", "--nepochs=1", "--validation_fraction=0")
+#: Filters of the default network (``n_filters_scale``), and of one that predicts sooner.
+DEFAULT, SMALL = 2, 1
 
 
 def write_scan(path: Path, count: int, compressed: bool = False) -> float:
@@ -45,36 +46,32 @@ def write_scan(path: Path, count: int, compressed: bool = False) -> float:
     return float(patterns.nbytes) / 2**20
 
 
-def peak(command: list[str]) -> float:
-    """Return the largest resident memory of a command in MiB."""
-    process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return usage.ru_maxrss / 1024
-
-
-def peak_of_training(backend: str, scan: Path, gridsize: int, place: Path) -> float:
+def peak_of_training(
+    backend: str, scan: Path, gridsize: int, place: Path, filters: int = DEFAULT
+) -> float:
     """Return the peak of a training on a scan, in MiB; its model is left below ``place``."""
-    command = ["ptycho.cli.train", f"--train_data={scan}", f"--output_dir={_run(place, gridsize)}"]
-    return peak([*command, f"--backend={backend}", "--quiet", f"--gridsize={gridsize}", *SETTINGS])
+    command = [sys.executable, "-m", "ptycho.cli.train", f"--train_data={scan}", *SETTINGS]
+    command += [f"--output_dir={_run(place, gridsize)}", f"--backend={backend}", "--quiet"]
+    command += [f"--gridsize={gridsize}", f"--n_filters_scale={filters}"]
+    return resident.of_command(command)
 
 
 def peak_of_inference(backend: str, scan: Path, gridsize: int, place: Path) -> float:
     """Return the peak of a reconstruction of a scan with the model trained before, in MiB."""
     run = _run(place, gridsize)
-    command = ["ptycho.cli.inference", f"--model_path={run}", f"--test_data={scan}"]
-    return peak([*command, f"--output_dir={run}", f"--backend={backend}", "--quiet"])
+    command = [sys.executable, "-m", "ptycho.cli.inference", f"--model_path={run}"]
+    command += [f"--test_data={scan}", f"--output_dir={run}", f"--backend={backend}", "--quiet"]
+    return resident.of_command(command)
 
 
 def _run(place: Path, gridsize: int) -> Path:
     return place / f"run{gridsize}"
 
 
-def peaks(backend: str, scan: Path, gridsize: int, place: Path) -> dict[str, float]:
+def peaks(backend: str, scan: Path, gridsize: int, place: Path, filters: int) -> dict[str, float]:
     """Return the peaks of a training and of an inference on a scan."""
     return {
-        "training": peak_of_training(backend, scan, gridsize, place),
+        "training": peak_of_training(backend, scan, gridsize, place, filters),
         "inference": peak_of_inference(backend, scan, gridsize, place),
     }
 
@@ -87,6 +84,7 @@ def main() -> int:
     parser.add_argument("--patterns", type=int, default=20000)
     parser.add_argument("--backend", choices=("tensorflow", "pytorch"))
     parser.add_argument("--gridsize", type=int, choices=(1, 2, 3))
+    parser.add_argument("--n_filters_scale", type=int, default=DEFAULT)
     parser.add_argument("--json", type=Path, help="where to write the figures")
     args = parser.parse_args()
     figures: list[dict[str, Any]] = []
@@ -99,8 +97,9 @@ def main() -> int:
             for gridsize, scan in ((1, "scan"), (2, "scan"), (3, "scan"), (2, "compressed")):
                 if args.gridsize not in (None, gridsize):
                     continue
-                bare = peaks(backend, place / "few.npz", gridsize, place)
-                for step, found in peaks(backend, place / f"{scan}.npz", gridsize, place).items():
+                case = (gridsize, place, args.n_filters_scale)
+                bare = peaks(backend, place / "few.npz", *case)
+                for step, found in peaks(backend, place / f"{scan}.npz", *case).items():
                     row = {
                         "backend": backend, "step": step, "gridsize": gridsize, "file": scan,
                         "scan_mib": size, "peak_mib": found, "framework_mib": bare[step],

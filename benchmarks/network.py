@@ -4,8 +4,10 @@
 
 For each backend, in a process of its own: one training step (forward, loss, backward, Adam) and
 one prediction through the door, each in turns with nothing but the network's 3 x 3 convolutions in
-the same framework (with their gradients for the step); then what an epoch takes beyond its steps,
-what a first training takes before it goes on, and how much of that a second one needs. Medians;
+the same framework (with their gradients for the step), and with the same as they are carried out,
+those of upsampled images as transposed ones with 4/9 of the operations; then what an epoch takes
+beyond its steps, what a first training takes before it goes on, and how much of that a second one
+needs. Medians;
 seconds of the clock, and of the processor. To be run on a machine that does nothing else.
 """
 
@@ -26,36 +28,28 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import resident
+from benchmarks.convolutions import (
+    Action,
+    Actions,
+    Conv,
+    both,
+    convolutions_of,
+    tensorflow_convolutions,
+    torch_convolutions,
+)
 from parity import process
 from ptycho.config.config import ModelConfig, TrainingConfig
 from ptycho.core.container import PtychoDataContainer
 from ptycho.core.training_plan import TrainingPlan, plan_training
-from ptycho.core.weights import conv_layers
 from ptycho.core.workflow import create_container
 from ptycho.simulation.simulate import built_in_scan
 
 #: (N, gridsize, batch size), the small ones first.
 QUICK = ((64, 1, 16), (64, 2, 16))
 WHOLE = (*QUICK, (64, 1, 64), (64, 2, 64), (128, 1, 16), (128, 2, 16), (128, 1, 64), (128, 2, 64))
-#: Groups in an epoch that is timed, and epochs beside the first.
-_GROUPS, _EPOCHS = 128, 3
-
-Action = Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Conv:
-    """A 3 x 3 convolution of the network, on images of ``side`` pixels."""
-
-    inputs: int
-    outputs: int
-    side: int
-    first: bool
-
-    @property
-    def flops(self) -> float:
-        """Floating-point operations forward, per group; biases are not counted."""
-        return 2.0 * 9 * self.inputs * self.outputs * self.side**2
+#: Groups in an epoch that is timed, epochs beside the first, and how often these are run.
+_GROUPS, _EPOCHS, EPOCH_RUNS = 128, 3, 3
 
 
 @dataclass(frozen=True)
@@ -79,12 +73,7 @@ class Scene:
     @property
     def convs(self) -> list[Conv]:
         """The network's convolutions, as its table of layers has them."""
-        model = self.config.model
-        layers = conv_layers(model)
-        return [
-            Conv(each.inputs, each.outputs, _side(each.name, model), each is layers[0])
-            for each in layers
-        ]
+        return convolutions_of(self.config.model)
 
     def flops(self, training: bool) -> float:
         """Operations of the convolutions for a batch; three times as many with gradients."""
@@ -99,22 +88,10 @@ class Scene:
         return indices, x, self.container.batch_offsets(indices)
 
 
-def _side(name: str, model: ModelConfig) -> int:
-    part, layer = name.split("/")[:2]
-    if part == "encoder":
-        return model.N >> (int(layer.removeprefix("block")) - 1)
-    if part.endswith("_decoder"):
-        return 8 << (int(layer.removeprefix("block")) - 1)
-    at_full_size = layer == "outer" or (layer == "inner" and not model.pad_object)
-    return model.N if at_full_size else model.N // 2
-
-
 # --------------------------------------------------------------------------- the two backends
 
 
-def _torch_actions(scene: Scene) -> dict[str, Action]:
-    import torch
-    from torch.nn import functional as F
+def _torch_actions(scene: Scene) -> Actions:
 
     from ptycho_torch import training
     from ptycho_torch.dataloader import GroupDataset, Share
@@ -130,34 +107,10 @@ def _torch_actions(scene: Scene) -> dict[str, Action]:
         module.measure(batch)["loss"].backward()
         optimizer.step()
 
-    def tensor(*shape: int, grad: bool = True) -> Any:
-        made = torch.rand(*shape).to(memory_format=torch.channels_last)
-        return made.requires_grad_(grad)
-
-    size = scene.config.batch_size
-    convs = scene.convs
-    inputs = [tensor(size, c.inputs, c.side, c.side, grad=not c.first) for c in convs]
-    kernels = [tensor(c.outputs, c.inputs, 3, 3) for c in convs]
-    biases = [torch.zeros(c.outputs, requires_grad=True) for c in convs]
-    slopes = [tensor(size, c.outputs, c.side, c.side, grad=False) for c in convs]
-    sources = [each for each in (*inputs, *kernels, *biases) if each.requires_grad]
-    arguments = list(zip(inputs, kernels, biases, strict=True))
-
-    def forward() -> list[Any]:
-        return [F.conv2d(x, kernel, bias, padding=1) for x, kernel, bias in arguments]
-
-    def floor_of_prediction() -> None:
-        with torch.inference_mode():
-            forward()
-
-    return {
-        "step": step,
-        "floor of step": lambda: torch.autograd.grad(forward(), sources, slopes),
-        "floor of prediction": floor_of_prediction,
-    }
+    return {"step": step} | both(torch_convolutions, scene.convs, scene.config.batch_size)
 
 
-def _tensorflow_actions(scene: Scene) -> dict[str, Action]:
+def _tensorflow_actions(scene: Scene) -> Actions:
     import tensorflow as tf
 
     from ptycho import training
@@ -169,34 +122,8 @@ def _tensorflow_actions(scene: Scene) -> dict[str, Action]:
     batch = [tf.constant(x), tf.constant(offsets)]
     rate = tf.constant(1e-4, tf.float32)
 
-    size = scene.config.batch_size
-    convs = scene.convs
-    inputs = [tf.random.uniform((size, c.side, c.side, c.inputs)) for c in convs]
-    kernels = [tf.random.uniform((3, 3, c.inputs, c.outputs)) for c in convs]
-    biases = [tf.zeros(c.outputs) for c in convs]
-    slopes = [tf.random.uniform((size, c.side, c.side, c.outputs)) for c in convs]
-
-    def forward(inputs: Any, kernels: Any, biases: Any) -> Any:
-        return [
-            tf.nn.bias_add(tf.nn.conv2d(*each, strides=1, padding="SAME"), bias)
-            for *each, bias in zip(inputs, kernels, biases, strict=True)
-        ]
-
-    @tf.function(autograph=False)
-    def gradients(inputs: Any, kernels: Any, biases: Any, slopes: Any) -> Any:
-        with tf.GradientTape() as tape:
-            sources = [*inputs[1:], *kernels, *biases]
-            tape.watch(sources)
-            outputs = forward(inputs, kernels, biases)
-        # What is not returned would not be computed.
-        return [*outputs, *tape.gradient(outputs, sources, output_gradients=slopes)]
-
-    predicted = tf.function(forward, autograph=False)
-    return {
-        "step": lambda: trained.update(rate, batch)["loss"].numpy(),
-        "floor of step": lambda: gradients(inputs, kernels, biases, slopes)[0].numpy(),
-        "floor of prediction": lambda: predicted(inputs, kernels, biases)[0].numpy(),
-    }
+    update = {"step": lambda: trained.update(rate, batch)["loss"].numpy()}
+    return update | both(tensorflow_convolutions, scene.convs, scene.config.batch_size)
 
 
 def _training(backend: str) -> Any:
@@ -236,7 +163,7 @@ def _traced(backend: str) -> int:
 # --------------------------------------------------------------------------- measuring
 
 
-def in_turns(actions: dict[str, Action], runs: int) -> dict[str, tuple[float, float]]:
+def in_turns(actions: Actions, runs: int) -> dict[str, tuple[float, float]]:
     """Return median seconds of clock and processor of actions that take turns, after one each."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in actions}
     for number in range(runs + 1):
@@ -252,6 +179,14 @@ def in_turns(actions: dict[str, Action], runs: int) -> dict[str, tuple[float, fl
     }
 
 
+def _held(action: Action) -> tuple[float, float]:
+    """Return what this process holds before an action, and at most during it, in MiB."""
+    before = resident.now()
+    resident.forget_peak()
+    action()
+    return before, resident.peak()
+
+
 def _spent(train: Callable[..., Any], scene: Scene, epochs: int) -> tuple[float, float]:
     """Return the seconds of clock and processor that a training takes."""
     config = dataclasses.replace(scene.config, nepochs=epochs)
@@ -260,12 +195,12 @@ def _spent(train: Callable[..., Any], scene: Scene, epochs: int) -> tuple[float,
     return time.perf_counter() - clock, time.process_time() - processor
 
 
-def _beyond_steps(backend: str, scene: Scene, step: Action, runs: int) -> list[float]:
+def _beyond_steps(backend: str, scene: Scene, step: Action) -> list[float]:
     """Return what an epoch takes beyond its steps, relative to these: of clock and processor."""
     train = _training(backend).train
     steps = scene.plan.steps_per_epoch
     found: list[tuple[float, ...]] = []
-    for _ in range(runs):
+    for _ in range(EPOCH_RUNS):
         short = _spent(train, scene, 1)
         long = _spent(train, scene, 1 + _EPOCHS)
         with _as_trained(backend):
@@ -288,13 +223,16 @@ def measure(backend: str, N: int, gridsize: int, batch: int, runs: int) -> dict[
     predictor = _predictor(backend, trained)
     _, *inputs = scene.batch()
     actions["prediction"] = lambda: predictor.predict(inputs, batch_size=batch)
-    stepping = {name: actions.pop(name) for name in ("step", "floor of step")}
+    stepping = {name: each for name, each in actions.items() if name.endswith("step")}
+    predicting = {name: each for name, each in actions.items() if name.endswith("prediction")}
     with _as_trained(backend):
+        held = {"step": _held(actions["step"])}
         took = in_turns(stepping, runs)
-    took |= in_turns(actions, runs)
+    held["prediction"] = _held(actions["prediction"])
+    took |= in_turns(predicting, runs)
     step, prediction = took["step"][0], took["prediction"][0]
     whole = scene.plan.steps_per_epoch * step
-    beyond = _beyond_steps(backend, scene, stepping["step"], (runs + 1) // 3)
+    beyond = _beyond_steps(backend, scene, actions["step"])
     return {
         "backend": backend,
         "N": N,
@@ -304,11 +242,15 @@ def measure(backend: str, N: int, gridsize: int, batch: int, runs: int) -> dict[
         "step_cpu_seconds": took["step"][1],
         "step_ratio": step / took["floor of step"][0],
         "step_cpu_ratio": took["step"][1] / took["floor of step"][1],
+        "step_ratio_carried_out": step / took["carried out of step"][0],
+        "step_mib": held["step"],
         "step_gflop": scene.flops(training=True) / 1e9,
         "prediction_seconds": prediction,
         "prediction_cpu_seconds": took["prediction"][1],
         "prediction_ratio": prediction / took["floor of prediction"][0],
         "prediction_cpu_ratio": took["prediction"][1] / took["floor of prediction"][1],
+        "prediction_ratio_carried_out": prediction / took["carried out of prediction"][0],
+        "prediction_mib": held["prediction"],
         "prediction_gflop": scene.flops(training=False) / 1e9,
         "epoch_overhead": beyond[0],
         "epoch_cpu_overhead": beyond[1],
@@ -324,9 +266,11 @@ def line(found: dict[str, Any]) -> str:
         f"{found['backend']:10} N={found['N']:3} gridsize={found['gridsize']} "
         f"batch={found['batch']:2}  step {found['step_seconds']:.3f} s, "
         f"{found['step_ratio']:.2f} x convolutions ({found['step_gflop']:.0f} GFLOP; "
+        f"{found['step_ratio_carried_out']:.2f} x as carried out; "
         f"processor {found['step_cpu_seconds']:.3f} s, {found['step_cpu_ratio']:.2f} x)  "
         f"prediction {found['prediction_seconds']:.3f} s, {found['prediction_ratio']:.2f} x "
-        f"(processor {found['prediction_cpu_seconds']:.3f} s, "
+        f"({found['prediction_ratio_carried_out']:.2f} x as carried out; "
+        f"processor {found['prediction_cpu_seconds']:.3f} s, "
         f"{found['prediction_cpu_ratio']:.2f} x)  "
         f"rest of an epoch {100 * found['epoch_overhead']:.1f} % "
         f"(processor {100 * found['epoch_cpu_overhead']:.1f} %)  "

@@ -1,7 +1,8 @@
-"""What the suite writes: a table, plots, and whether cost per item stays flat.
+"""What the suite writes: a table, plots, whether cost per item stays flat, and the backends' ratio.
 
 Flat means: an item of the largest size costs at most 1.3 times one of the smallest, or 1.3 times
-as much more as the floor's own item does; a k-d tree has more levels for more positions.
+as much more as the floor's own item does; a k-d tree has more levels for more positions. The
+backends take at most 1.3 times as long as each other for a step and for a prediction.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from benchmarks.rows import Row, missed
 
 FLAT = 1.3
+APART = 1.3
 #: Below this many items fixed costs count, so a series is judged from here on.
 _FLAT_FROM = 1_000
 
@@ -41,6 +43,16 @@ def flatness(rows: Sequence[Row], results: Results) -> dict[str, tuple[float, fl
     return found
 
 
+def apart(rows: Sequence[Row], results: Results) -> dict[str, float]:
+    """Return by step or prediction how much longer the slower backend takes."""
+    seconds: dict[str, list[float]] = {}
+    for row in rows:
+        if row.key.startswith(("train: step", "predict: batch")) and "seconds" in results[row.key]:
+            name, _, case = row.key.split(", ", 2)
+            seconds.setdefault(f"{name}, {case}", []).append(results[row.key]["seconds"])
+    return {name: max(both) / min(both) for name, both in seconds.items() if len(both) == 2}
+
+
 def table(rows: Sequence[Row], results: dict[str, Any]) -> tuple[str, int, int]:
     """Return the Markdown table, how many targets are missed and how many rows failed."""
     lines = [
@@ -59,10 +71,15 @@ def table(rows: Sequence[Row], results: dict[str, Any]) -> tuple[str, int, int]:
         misses += bool(short)
         verdict = "MISSED" if short else "met" if _target(row) else ""
         extra = f", {result['megabytes']:.1f} MB" if "megabytes" in result else ""
+        ratio = f"{result['ratio']:.2f}"
+        if "ratio_carried_out" in result:
+            ratio += f" ({result['ratio_carried_out']:.2f} as carried out)"
+        held = ""
+        if "peak_mib" in result:
+            held = f"{result['peak_mib']:.0f} ({result['ready_mib']:.0f})"
         lines.append(
             f"| {row.key}{extra} | {_time(result['seconds'])} | {row.floor} | "
-            f"{_time(result['floor_seconds'])} | {result['ratio']:.2f} | {_target(row)} | "
-            f"{result['peak_mib']:.0f} ({result['ready_mib']:.0f}) | {verdict} |"
+            f"{_time(result['floor_seconds'])} | {ratio} | {_target(row)} | {held} | {verdict} |"
         )
     for name, (step, floor) in results["flat"].items():
         limit = FLAT * max(1.0, floor)
@@ -72,6 +89,11 @@ def table(rows: Sequence[Row], results: dict[str, Any]) -> tuple[str, int, int]:
             f"| cost per item, {name}: largest over smallest | {step:.2f} | the floor's | "
             f"{floor:.2f} | | <= {limit:.2f} | | {verdict} |"
         )
+    for name, ratio in results["apart"].items():
+        misses += ratio > APART
+        verdict = "MISSED" if ratio > APART else "met"
+        limit = f"<= {APART:g} x"
+        lines.append(f"| both: {name} | | the faster | | {ratio:.2f} | {limit} | | {verdict} |")
     return "\n".join(lines) + "\n", misses, failures
 
 
@@ -134,7 +156,9 @@ def draw(rows: Sequence[Row], results: dict[str, Any], folder: Path) -> None:
         members = [row for row in ran if (row.group, row.series) == (group, name)]
         costs = [1e6 * results["rows"][row.key]["seconds"] / row.count for row in members]
         axis.plot([row.count for row in members], costs, "o-", label=f"{group}, {name}")
-    axis.set(xscale="log", yscale="log", xlabel="positions or patches", ylabel="µs per item")
+    axis.set(
+        xscale="log", yscale="log", xlabel="patterns, positions or patches", ylabel="µs per item"
+    )
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     figure.savefig(folder / "cost_per_item.png", dpi=120)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks import resident
+
 Action = Callable[[], Any]
 
 
@@ -68,16 +70,16 @@ def measure(
 ) -> dict[str, Any]:
     """Return medians of step and floor in seconds, taken in turns, and the peak memory in MiB.
 
-    The peak is read after the first run of the step, before the floor is run at all; ``ready_mib``
-    is what imports and data had taken by then. That run is for warming up, unless it is to be the
-    only one.
+    The peak is that of the step's first run alone; ``ready_mib`` is what the process, with its
+    imports and data, held before it. That run is for warming up, unless it is to be the only one.
     """
     assert row.prepare is not None, row.key
     work = row.prepare()
     gc.collect()
-    ready = peak_mib()
+    ready = resident.now()
+    resident.forget_peak()
     first = _seconds(work.step, clock)
-    peak = peak_mib()
+    peak = resident.peak()
     runs = runs or row.runs
     steps, floors = [first] * (runs == 1), []
     for _ in range(runs):
@@ -102,11 +104,6 @@ def _seconds(action: Action, clock: Callable[[], float]) -> float:
     start = clock()
     action()
     return clock() - start
-
-
-def peak_mib() -> float:
-    """Return the peak memory of this process in MiB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def missed(row: Row, result: dict[str, Any]) -> list[str]:

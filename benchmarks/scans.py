@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from ptycho.raw_data import RawData
 
 _N = 64
 _SPACING = 5.0
+#: Patterns or patches of those rows that are measured for the cost of one.
+_SIZES = (1_000, 10_000, 100_000)
 #: The name of a setting of the C library, in ``malloc.h``.
 _M_MMAP_THRESHOLD = -3
 
@@ -34,9 +37,15 @@ def rows() -> Iterator[Row]:
         for dtype in ("float32", "uint16"):
             floor = "memory copy" if target else "inflate the same bytes"
             yield Row(
-                "load", f"{name}, {dtype}, 4000 patterns", partial(_load, suffix, dtype), floor,
+                "load", f"{name}, {dtype}, 4000 patterns", partial(_load, suffix, dtype, 4000),
+                floor,
                 ratio=target, count=4000,
             )  # fmt: skip
+    for n in _SIZES:
+        yield Row(
+            "load", f"NPZ, uint16, {n} patterns", partial(_load, ".npz", "uint16", n),
+            "memory copy", count=n, series="NPZ, uint16", **_cost(n),
+        )  # fmt: skip
     yield Row(
         "load", "NPZ in place, float32, 8000 patterns", _load_in_place, "read and checksum",
         ratio=2.0, count=8000,
@@ -47,21 +56,36 @@ def rows() -> Iterator[Row]:
             yield Row(
                 "group", f"{n} positions, gridsize {gridsize}", partial(_group, n, gridsize),
                 "one cKDTree query" if gridsize > 1 else "copy of the positions", seconds=target,
-                count=n, series=f"gridsize {gridsize}",
+                count=n, series=f"gridsize {gridsize}" if gridsize > 1 else "",
             )  # fmt: skip
     for dtype in ("float32", "uint16"):
         yield Row(
-            "normalise", f"factor, {dtype}, 4000 patterns", partial(_normalise, dtype),
+            "normalise", f"factor, {dtype}, 4000 patterns", partial(_normalise, dtype, 4000),
             "copy as float32", ratio=2.0, count=4000,
         )  # fmt: skip
         yield Row(
             "normalise", f"batches of 16, {dtype}, 4000 patterns", partial(_batches, dtype),
             "gather and store the same", count=4000,
         )  # fmt: skip
+    for n in _SIZES:
+        yield Row(
+            "normalise", f"factor, uint16, {n} patterns", partial(_normalise, "uint16", n),
+            "copy as float32", count=n, series="factor, uint16", **_cost(n),
+        )  # fmt: skip
     yield Row(
-        "ground truth", "200 groups, gridsize 2", _ground_truth, "slices of the same size",
-        seconds=0.05, count=800,
+        "ground truth", "200 groups, gridsize 2", partial(_ground_truth, 800),
+        "slices of the same size", seconds=0.05, count=800,
     )  # fmt: skip
+    for n in _SIZES:
+        yield Row(
+            "ground truth", f"{n} patches", partial(_ground_truth, n), "slices of the same size",
+            count=n, series="patches", **_cost(n),
+        )  # fmt: skip
+
+
+def _cost(n: int) -> dict[str, Any]:
+    """Return how often a row of a series is run, and whether in haste too."""
+    return {"runs": 7 if n < _SIZES[-1] else 3, "quick": n < _SIZES[-1]}
 
 
 def positions(n: int) -> np.ndarray:
@@ -103,10 +127,10 @@ def _take_fresh_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
-def _load(suffix: str, dtype: str) -> Work:
+def _load(suffix: str, dtype: str, n: int) -> Work:
     _take_fresh_memory()
     folder = tempfile.mkdtemp()
-    raw = scan(4000, dtype)
+    raw = scan(n, dtype)
     path = raw.to_file(Path(folder) / f"scan{suffix}")
     packed = zlib.compress(raw.diff3d.tobytes(), 4) if suffix == ".h5" else b""
     arrays = [np.array(each) for each in vars(raw).values() if isinstance(each, np.ndarray)]
@@ -151,7 +175,8 @@ def _group(n: int, gridsize: int) -> Work:
         from scipy.spatial import cKDTree
 
         def floor() -> np.ndarray:
-            return cKDTree(where).query(where, k=wanted + 1)[1]
+            tree = cKDTree(where, balanced_tree=False, compact_nodes=False)
+            return tree.query(where, k=wanted + 1)[1]
 
     return Work(
         lambda: draw_groups(where, gridsize, n, grouping_generator(0), neighbor_count=wanted),
@@ -159,8 +184,8 @@ def _group(n: int, gridsize: int) -> Work:
     )
 
 
-def _normalise(dtype: str) -> Work:
-    raw = scan(4000, dtype)
+def _normalise(dtype: str, n: int) -> Work:
+    raw = scan(n, dtype)
     stored = raw.patterns
     return Work(partial(normalisation_factor, stored), partial(raw.diff3d.astype, np.float32))
 
@@ -174,11 +199,15 @@ def _batches(dtype: str) -> Work:
         for indices in order:
             raw.diff3d[indices].astype(np.float32)
 
-    return Work(lambda: [container.batch_X(indices) for indices in order], floor)
+    def step() -> None:
+        for indices in order:
+            container.batch_X(indices)
+
+    return Work(step, floor)
 
 
-def _ground_truth() -> Work:
-    where = positions(800) + 0.25
+def _ground_truth(n: int) -> Work:
+    where = positions(n) + 0.25
     obj = scan(250, side=392).objectGuess
     where = where % (392 - _N) + _N / 2
     corners = np.floor(where).astype(int) - _N // 2

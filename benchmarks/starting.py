@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
 
-from benchmarks.rows import Action, Row, Work
+from benchmarks import resident
+from benchmarks.rows import Row, Work
 
 _COMMANDS = (
     "ptycho_train", "ptycho_inference", "ptycho_simulate", "ptycho_overlap", "ptycho_evaluate",
@@ -45,27 +45,34 @@ def rows() -> Iterator[Row]:
         )
     for backend in _BACKENDS:
         yield Row(
-            "start", f"workflow of {backend}", partial(_workflow, backend), "import the framework",
-            above=0.3, runs=3,
+            "start", f"workflow of {backend}", partial(_workflow, backend),
+            _BACKENDS[backend][1], above=0.3, runs=3,
         )  # fmt: skip
 
 
-def _python(*arguments: str) -> Action:
-    return partial(
-        subprocess.run, [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL
-    )
+def _work(step: list[str], floor: list[str]) -> Work:
+    """Return two runs of the interpreter, with what the first one and the second one held."""
+    held = {"step": 0.0, "floor": 0.0}
+
+    def run(which: str, arguments: list[str]) -> None:
+        held[which] = resident.of_command([sys.executable, *arguments])
+
+    def facts() -> dict[str, float]:
+        return {"peak_mib": held["step"], "ready_mib": held["floor"]}
+
+    return Work(partial(run, "step", step), partial(run, "floor", floor), facts)
 
 
 def _command(name: str) -> Work:
     script = sys.executable.rpartition("/")[0] + f"/{name}"
-    return Work(_python(script, "--help"), _python("-c", "pass"))
+    return _work([script, "--help"], ["-c", "pass"])
 
 
 def _import(module: str) -> Work:
-    return Work(_python("-c", f"import {module}"), _python("-c", "import numpy"))
+    return _work(["-c", f"import {module}"], ["-c", "import numpy"])
 
 
 def _workflow(backend: str) -> Work:
     package, framework, foreign = _BACKENDS[backend]
     code = _WORKFLOW.format(backend=backend, package=package, foreign=foreign)
-    return Work(_python("-c", code), _python("-c", framework))
+    return _work(["-c", code], ["-c", framework])

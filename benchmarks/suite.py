@@ -4,7 +4,7 @@
 
 Each row runs in a process of its own, so that its peak memory is its own: the step and its floor
 (the least that the same data asks of the machine: a memory copy, one cKDTree query, the bare
-convolutions, one scatter-add) in turns, medians of several runs. pytest-benchmark times calls in
+convolutions, scatter-adds) in turns, medians of several runs. pytest-benchmark times calls in
 one process; it knows no floors, no peaks and no imports.
 
 Writes results.json, table.md and plots into ``--output``, after an interrupt too, of what was
@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks import peaks, pictures, scans, starting, steps
 from benchmarks.machine import facts, with_threads
-from benchmarks.report import draw, flatness, table
+from benchmarks.report import apart, draw, flatness, table
 from benchmarks.rows import Row, measure, processor_seconds
 
 _COMMAND = ("-W", "ignore", "-m", "benchmarks.suite")
@@ -123,6 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     whole = measured(rows, results["rows"], args)
     rows = [row for row in rows if row.key in results["rows"]]
     results["flat"] = flatness(rows, results["rows"])
+    results["apart"] = apart(rows, results["rows"])
     results["total_seconds"] = time.perf_counter() - start
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")

@@ -81,15 +81,17 @@ def memory_kept() -> Iterator[None]:
     those of more than 32 MiB back to the system at once, which then has to clear new pages: up to
     a fifth of a step (docs/performance.md, "Training step").
 
-    Concerns the whole process. Does nothing where the C library is not glibc, or where the
-    environment adjusts its allocator (``MALLOC_*_``, ``GLIBC_TUNABLES``; mallopt(3)).
+    Concerns the whole process: where two trainings overlap, the first to end ends it. Does nothing
+    where the C library is not glibc, or where the environment adjusts its allocator
+    (``MALLOC_*_``, ``GLIBC_TUNABLES``; mallopt(3)). Other threads than the main one have heaps of
+    64 MiB at most, and larger arrays still go back to the system.
     """
     libc = _glibc()
     if libc is None or _adjusted_by_user():
         yield
         return
-    _adjust(libc, _KEEPING)
     try:
+        _adjust(libc, _KEEPING)
         yield
     finally:
         _adjust(libc, _USUAL)

@@ -6,6 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import resident
+from benchmarks.report import apart, table
+from benchmarks.rows import Row
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,3 +91,38 @@ def test_an_interrupt_keeps_what_was_measured(tmp_path: Path) -> None:
     assert done.returncode == 130, done.stderr
     assert "interrupted" in done.stderr
     assert len(json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["rows"]) == 1
+
+
+def test_backends_that_are_too_far_apart_are_missed() -> None:
+    keys = [f"train: step, {name}, N=64, gridsize 1, batch 16" for name in ("a", "b")]
+    rows = [Row("train", key.removeprefix("train: "), None, "") for key in keys]
+    figures = [{"seconds": seconds, "floor_seconds": 1.0, "ratio": 1.0} for seconds in (3.0, 4.0)]
+    results: dict[str, Any] = {
+        "rows": dict(zip(keys, figures, strict=True)),
+        "flat": {},
+        "threads": 2,
+    }
+    machine = {"processor": "", "cores": 2, "memory_gib": 1, "load_average": 0, "python": ""}
+    results |= {"threads": 2, "clock": "wall", "machine": {**machine, "packages": {}}}
+    results["apart"] = apart(rows, results["rows"])
+    assert results["apart"] == {"train: step, N=64, gridsize 1, batch 16": pytest.approx(4 / 3)}
+    text, misses, failures = table(rows, results)
+    assert (misses, failures) == (1, 0)
+    assert "1.33 | <= 1.3 x | | MISSED" in text
+
+
+def test_the_peak_is_that_of_the_step_alone() -> None:
+    held = bytearray(200 << 20)
+    del held
+    resident.forget_peak()
+    before = resident.now()
+    assert resident.peak() < before + 20
+    held = bytearray(100 << 20)
+    del held
+    assert 95 < resident.peak() - before < 120
+    # More than this process holds, which a new one begins with.
+    more = int(resident.now()) + 200
+    command = [sys.executable, "-c", f"held = bytearray({more << 20})"]
+    assert more < resident.of_command(command) < more + 50
+    with pytest.raises(subprocess.CalledProcessError):
+        resident.of_command([sys.executable, "-c", "raise SystemExit(3)"])
