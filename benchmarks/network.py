@@ -48,8 +48,8 @@ from ptycho.simulation.simulate import built_in_scan
 #: (N, gridsize, batch size), the small ones first.
 QUICK = ((64, 1, 16), (64, 2, 16))
 WHOLE = (*QUICK, (64, 1, 64), (64, 2, 64), (128, 1, 16), (128, 2, 16), (128, 1, 64), (128, 2, 64))
-#: Groups in an epoch that is timed, epochs beside the first, and how often these are run.
-_GROUPS, _EPOCHS, EPOCH_RUNS = 128, 3, 3
+#: Groups in an epoch that is timed, and epochs beside the first.
+_GROUPS, _EPOCHS = 128, 3
 
 
 @dataclass(frozen=True)
@@ -195,12 +195,17 @@ def _spent(train: Callable[..., Any], scene: Scene, epochs: int) -> tuple[float,
     return time.perf_counter() - clock, time.process_time() - processor
 
 
-def _beyond_steps(backend: str, scene: Scene, step: Action) -> list[float]:
+def epoch_runs(runs: int) -> int:
+    """Return how often epochs are run where steps are run so often: in haste once."""
+    return 3 if runs >= 5 else 1
+
+
+def _beyond_steps(backend: str, scene: Scene, step: Action, runs: int) -> list[float]:
     """Return what an epoch takes beyond its steps, relative to these: of clock and processor."""
     train = _training(backend).train
     steps = scene.plan.steps_per_epoch
     found: list[tuple[float, ...]] = []
-    for _ in range(EPOCH_RUNS):
+    for _ in range(runs):
         short = _spent(train, scene, 1)
         long = _spent(train, scene, 1 + _EPOCHS)
         with _as_trained(backend):
@@ -232,7 +237,7 @@ def measure(backend: str, N: int, gridsize: int, batch: int, runs: int) -> dict[
     took |= in_turns(predicting, runs)
     step, prediction = took["step"][0], took["prediction"][0]
     whole = scene.plan.steps_per_epoch * step
-    beyond = _beyond_steps(backend, scene, actions["step"])
+    beyond = _beyond_steps(backend, scene, actions["step"], epoch_runs(runs))
     return {
         "backend": backend,
         "N": N,

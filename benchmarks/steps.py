@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.network import EPOCH_RUNS, QUICK, WHOLE, measure
+from benchmarks.network import QUICK, WHOLE, epoch_runs, measure
 from benchmarks.rows import Row
 
 _FLOOR = "bare convolutions"
@@ -50,7 +50,7 @@ def figures(case: str, runs: int | None, cpu: bool = False) -> dict[str, dict[st
     }
     facts = {
         "train: step": _facts(found, "step"),
-        "train: epoch": {"runs": EPOCH_RUNS},
+        "train: epoch": {"runs": epoch_runs(runs)},
         "train: start": {"runs": 1},
         "train: second start": {"runs": 1, "traces": found["second_training_traces"]},
         "predict: batch": _facts(found, "prediction"),
